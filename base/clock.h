@@ -1,0 +1,35 @@
+// Clock: the seam to the machine's clocks, so that tests move time by hand. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace holdfast {
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual int64_t wall_ns() const = 0;      // CLOCK_REALTIME since 1970; may step: evidence, not order
+  virtual int64_t boottime_ns() const = 0;  // CLOCK_BOOTTIME; never goes back within a boot
+  virtual std::string boot_id() const = 0;  // /proc/sys/kernel/random/boot_id, 36 characters
+};
+
+class SystemClock final : public Clock {
+ public:
+  int64_t wall_ns() const override;
+  int64_t boottime_ns() const override;
+  std::string boot_id() const override;
+};
+
+// Ticks only when told. The boot id is fixed until changed.
+class ManualClock final : public Clock {
+ public:
+  int64_t wall_ns() const override { return wall; }
+  int64_t boottime_ns() const override { return boottime; }
+  std::string boot_id() const override { return boot; }
+  int64_t wall = 1'700'000'000'000'000'000;
+  int64_t boottime = 1'000'000'000;
+  std::string boot = "00000000-0000-0000-0000-000000000001";
+};
+
+}  // namespace holdfast

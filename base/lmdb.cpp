@@ -1,0 +1,212 @@
+#include "base/lmdb.h"
+
+#include <lmdb.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+
+namespace holdfast {
+
+namespace {
+
+Error lmdb_error(int code, const std::string& doing) {
+  if (code == MDB_MAP_FULL) return {ErrorCode::kNoSpace, 0, doing + ": the journal's map is full"};
+  if (code > 0) return errno_error(code, doing);
+  const bool damaged = code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID ||
+                       code == MDB_PANIC || code == MDB_VERSION_MISMATCH;
+  return make_error(damaged ? ErrorCode::kDamaged : ErrorCode::kFailed,
+                    doing + ": " + mdb_strerror(code));
+}
+
+MDB_val to_val(std::string_view bytes) {
+  return {bytes.size(), const_cast<char*>(bytes.data())};  // LMDB does not write through it
+}
+std::string_view to_view(const MDB_val& value) {
+  return {static_cast<const char*>(value.mv_data), value.mv_size};
+}
+
+}  // namespace
+
+LmdbTxn::~LmdbTxn() = default;
+
+Result<std::optional<std::string_view>> LmdbTxn::get(Dbi dbi, std::string_view key) const {
+  MDB_val k = to_val(key);
+  MDB_val v{};
+  const int code = mdb_get(txn_, dbi, &k, &v);
+  if (code == MDB_NOTFOUND) return std::optional<std::string_view>();
+  if (code != 0) return lmdb_error(code, "reading the journal");
+  return std::optional<std::string_view>(to_view(v));
+}
+
+Result<uint64_t> LmdbTxn::entry_count(Dbi dbi) const {
+  MDB_stat stat{};
+  if (int code = mdb_stat(txn_, dbi, &stat); code != 0) return lmdb_error(code, "reading the journal");
+  return uint64_t{stat.ms_entries};
+}
+
+ReadTxn::~ReadTxn() {
+  if (txn_) mdb_txn_abort(txn_);
+}
+
+WriteTxn::~WriteTxn() {
+  if (txn_) mdb_txn_abort(txn_);
+}
+
+namespace {
+Status put_with(MDB_txn* txn, Dbi dbi, std::string_view key, std::string_view value, unsigned flags) {
+  MDB_val k = to_val(key);
+  MDB_val v = to_val(value);
+  if (int code = mdb_put(txn, dbi, &k, &v, flags); code != 0) {
+    return lmdb_error(code, "writing to the journal");
+  }
+  return {};
+}
+}  // namespace
+
+Status WriteTxn::put(Dbi dbi, std::string_view key, std::string_view value) {
+  return put_with(txn_, dbi, key, value, 0);
+}
+
+Status WriteTxn::append(Dbi dbi, std::string_view key, std::string_view value) {
+  return put_with(txn_, dbi, key, value, MDB_APPEND);
+}
+
+Status WriteTxn::remove(Dbi dbi, std::string_view key) {
+  MDB_val k = to_val(key);
+  const int code = mdb_del(txn_, dbi, &k, nullptr);
+  if (code != 0 && code != MDB_NOTFOUND) return lmdb_error(code, "writing to the journal");
+  return {};
+}
+
+Status WriteTxn::commit() {
+  const int code = mdb_txn_commit(std::exchange(txn_, nullptr));
+  if (code != 0) return lmdb_error(code, "committing to the journal");
+  return {};
+}
+
+Result<Cursor> Cursor::open(const LmdbTxn& txn, Dbi dbi) {
+  Cursor cursor;
+  if (int code = mdb_cursor_open(txn.raw(), dbi, &cursor.cursor_); code != 0) {
+    return lmdb_error(code, "reading the journal");
+  }
+  return cursor;
+}
+
+Cursor::Cursor(Cursor&& other) noexcept
+    : cursor_(std::exchange(other.cursor_, nullptr)), key_(other.key_), value_(other.value_) {}
+Cursor& Cursor::operator=(Cursor&& other) noexcept {
+  std::swap(cursor_, other.cursor_);
+  key_ = other.key_;
+  value_ = other.value_;
+  return *this;
+}
+Cursor::~Cursor() {
+  if (cursor_) mdb_cursor_close(cursor_);
+}
+
+Result<bool> Cursor::move(int operation) {
+  MDB_val k = to_val(key_);
+  MDB_val v{};
+  const int code = mdb_cursor_get(cursor_, &k, &v, static_cast<MDB_cursor_op>(operation));
+  if (code == MDB_NOTFOUND) {
+    key_ = value_ = {};
+    return false;
+  }
+  if (code != 0) return lmdb_error(code, "reading the journal");
+  key_ = to_view(k);
+  value_ = to_view(v);
+  return true;
+}
+
+Result<bool> Cursor::seek_at_or_after(std::string_view key) {
+  key_ = key;
+  return move(MDB_SET_RANGE);
+}
+
+Result<bool> Cursor::seek_at_or_before(std::string_view key) {
+  TRY_ASSIGN(const bool found, seek_at_or_after(key));
+  if (!found) return last();
+  if (key_ == key) return true;
+  return previous();
+}
+
+Result<bool> Cursor::first() { return move(MDB_FIRST); }
+Result<bool> Cursor::last() { return move(MDB_LAST); }
+Result<bool> Cursor::next() { return move(MDB_NEXT); }
+Result<bool> Cursor::previous() { return move(MDB_PREV); }
+
+Result<std::unique_ptr<LmdbEnv>> LmdbEnv::open(const std::string& dir, uint64_t map_bytes,
+                                               unsigned tables_max) {
+  std::unique_ptr<LmdbEnv> env(new LmdbEnv);
+  const std::string doing = "opening the journal in " + dir;
+  if (int code = mdb_env_create(&env->env_); code != 0) return lmdb_error(code, doing);
+  mdb_env_set_maxdbs(env->env_, tables_max);
+  mdb_env_set_maxreaders(env->env_, 512);
+  mdb_env_set_mapsize(env->env_, map_bytes);
+  // NOMETASYNC: a power cut may undo the last commit; the packs replay it (docs/formats/journal.md).
+  const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMETASYNC;
+  if (int code = mdb_env_open(env->env_, dir.c_str(), flags, 0600); code != 0) {
+    return lmdb_error(code, doing);
+  }
+  int dead = 0;
+  mdb_reader_check(env->env_, &dead);
+  return env;
+}
+
+LmdbEnv::~LmdbEnv() {
+  if (env_) mdb_env_close(env_);
+}
+
+Result<Dbi> LmdbEnv::table(const char* name) {
+  MDB_txn* txn = nullptr;
+  const std::string doing = std::string("opening the journal's table ") + name;
+  if (int code = mdb_txn_begin(env_, nullptr, 0, &txn); code != 0) return lmdb_error(code, doing);
+  MDB_dbi dbi = 0;
+  if (int code = mdb_dbi_open(txn, name, MDB_CREATE, &dbi); code != 0) {
+    mdb_txn_abort(txn);
+    return lmdb_error(code, doing);
+  }
+  if (int code = mdb_txn_commit(txn); code != 0) return lmdb_error(code, doing);
+  return Dbi{dbi};
+}
+
+Result<std::unique_ptr<ReadTxn>> LmdbEnv::begin_read() {
+  std::unique_ptr<ReadTxn> txn(new ReadTxn);
+  txn->alive_ = std::shared_lock(resize_);
+  if (int code = mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn->txn_); code != 0) {
+    return lmdb_error(code, "starting to read the journal");
+  }
+  return txn;
+}
+
+Result<std::unique_ptr<WriteTxn>> LmdbEnv::begin_write() {
+  grow_if_needed();
+  std::unique_ptr<WriteTxn> txn(new WriteTxn);
+  if (int code = mdb_txn_begin(env_, nullptr, 0, &txn->txn_); code != 0) {
+    return lmdb_error(code, "starting to write to the journal");
+  }
+  return txn;
+}
+
+void LmdbEnv::grow_if_needed() {
+  if (used_bytes() < map_bytes() / 4 * 3) return;
+  std::unique_lock moving(resize_, std::try_to_lock);
+  if (moving) mdb_env_set_mapsize(env_, map_bytes() * 2);
+}
+
+uint64_t LmdbEnv::used_bytes() const {
+  MDB_envinfo info{};
+  MDB_stat stat{};
+  mdb_env_info(env_, &info);
+  mdb_env_stat(env_, &stat);
+  return (uint64_t{info.me_last_pgno} + 1) * stat.ms_psize;
+}
+
+uint64_t LmdbEnv::map_bytes() const {
+  MDB_envinfo info{};
+  mdb_env_info(env_, &info);
+  return info.me_mapsize;
+}
+
+}  // namespace holdfast

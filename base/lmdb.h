@@ -1,0 +1,116 @@
+// Owners of LMDB's handles; nothing else includes <lmdb.h>.
+//
+// One Env per process and state directory. Any number of threads may hold a ReadTxn; at most one
+// WriteTxn exists, used and ended by the thread that began it. A view returned by get() or a Cursor
+// points into the map: it dies with its transaction, and in a WriteTxn also with the next write.
+// The map grows in begin_write(): when it is more than three quarters full and no ReadTxn is alive, it
+// is doubled; with readers alive it is retried at the next begin_write().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+struct MDB_env;
+struct MDB_txn;
+struct MDB_cursor;
+
+namespace holdfast {
+
+using Dbi = unsigned int;
+
+class LmdbEnv;
+
+// What both kinds of transaction can do: read.
+class LmdbTxn {
+ public:
+  LmdbTxn(const LmdbTxn&) = delete;
+  LmdbTxn& operator=(const LmdbTxn&) = delete;
+  virtual ~LmdbTxn();
+  // nullopt: no such key. An error means damage (or a broken environment).
+  Result<std::optional<std::string_view>> get(Dbi dbi, std::string_view key) const;
+  Result<uint64_t> entry_count(Dbi dbi) const;
+  MDB_txn* raw() const { return txn_; }
+
+ protected:
+  LmdbTxn() = default;
+  MDB_txn* txn_ = nullptr;
+};
+
+class ReadTxn final : public LmdbTxn {
+ public:
+  ~ReadTxn() override;
+
+ private:
+  friend class LmdbEnv;
+  ReadTxn() = default;
+  std::shared_lock<std::shared_mutex> alive_;
+};
+
+class WriteTxn final : public LmdbTxn {
+ public:
+  ~WriteTxn() override;  // aborts, unless committed
+  Status put(Dbi dbi, std::string_view key, std::string_view value);
+  // For a key greater than every key in the table: fills pages completely.
+  Status append(Dbi dbi, std::string_view key, std::string_view value);
+  Status remove(Dbi dbi, std::string_view key);  // no such key is not an error
+  Status commit();                               // on error nothing was applied
+
+ private:
+  friend class LmdbEnv;
+  WriteTxn() = default;
+};
+
+// A position in one table. Its transaction must outlive it.
+class Cursor {
+ public:
+  static Result<Cursor> open(const LmdbTxn& txn, Dbi dbi);
+  Cursor(Cursor&& other) noexcept;
+  Cursor& operator=(Cursor&& other) noexcept;
+  ~Cursor();
+  // Each returns whether there is an entry there; key() and value() are then valid.
+  Result<bool> seek_at_or_after(std::string_view key);
+  Result<bool> seek_at_or_before(std::string_view key);  // the last entry with key <= `key`
+  Result<bool> first();
+  Result<bool> last();
+  Result<bool> next();
+  Result<bool> previous();
+  std::string_view key() const { return key_; }
+  std::string_view value() const { return value_; }
+
+ private:
+  Cursor() = default;
+  Result<bool> move(int operation);
+  MDB_cursor* cursor_ = nullptr;
+  std::string_view key_;
+  std::string_view value_;
+};
+
+class LmdbEnv {
+ public:
+  // Opens (or creates) the environment in directory `dir`, with named tables up to `tables_max`.
+  // `map_bytes` is the least size of the map; a larger existing one is kept.
+  static Result<std::unique_ptr<LmdbEnv>> open(const std::string& dir, uint64_t map_bytes, unsigned tables_max);
+  ~LmdbEnv();
+  LmdbEnv(const LmdbEnv&) = delete;
+  LmdbEnv& operator=(const LmdbEnv&) = delete;
+
+  Result<Dbi> table(const char* name);  // creates it where missing; not while a WriteTxn is alive
+  Result<std::unique_ptr<ReadTxn>> begin_read();
+  Result<std::unique_ptr<WriteTxn>> begin_write();
+  uint64_t used_bytes() const;
+  uint64_t map_bytes() const;
+
+ private:
+  LmdbEnv() = default;
+  void grow_if_needed();
+  MDB_env* env_ = nullptr;
+  std::shared_mutex resize_;  // shared by readers, exclusive while the map moves
+};
+
+}  // namespace holdfast

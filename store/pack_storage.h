@@ -1,0 +1,58 @@
+// PackStorage: where pack files live. The seam between the store and the disk: a directory, memory with
+// simulated power cuts and faults (tests), an object store some day. Packs are known by their number.
+//
+// One thread appends; any thread reads. Appended bytes are readable at once and durable after sync().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace holdfast {
+
+class PackStorage {
+ public:
+  virtual ~PackStorage() = default;
+  virtual Result<std::vector<uint32_t>> list() = 0;  // ascending
+  virtual Result<uint64_t> size(uint32_t pack) = 0;
+  // Creates an empty pack and makes its name durable before returning.
+  virtual Status create(uint32_t pack) = 0;
+  virtual Status append(uint32_t pack, uint64_t offset, std::string_view bytes) = 0;  // offset = current size
+  virtual Status sync(uint32_t pack) = 0;  // fdatasync
+  virtual Status truncate(uint32_t pack, uint64_t size) = 0;  // durable on return
+  // Exactly `size` bytes, else kDamaged ("ends before"); kNotFound where the pack is gone.
+  virtual Result<std::string> read(uint32_t pack, uint64_t offset, uint64_t size) = 0;
+  virtual Status remove(uint32_t pack) = 0;
+  virtual std::string name(uint32_t pack) const = 0;  // for messages: its path
+};
+
+// Files `<prefix>-<number, 10 digits>.pack` in one directory. Keeps a bounded number of descriptors open.
+class DirectoryPackStorage final : public PackStorage {
+ public:
+  static Result<std::unique_ptr<DirectoryPackStorage>> open(std::string dir, std::string prefix);
+  Result<std::vector<uint32_t>> list() override;
+  Result<uint64_t> size(uint32_t pack) override;
+  Status create(uint32_t pack) override;
+  Status append(uint32_t pack, uint64_t offset, std::string_view bytes) override;
+  Status sync(uint32_t pack) override;
+  Status truncate(uint32_t pack, uint64_t size) override;
+  Result<std::string> read(uint32_t pack, uint64_t offset, uint64_t size) override;
+  Status remove(uint32_t pack) override;
+  std::string name(uint32_t pack) const override;
+
+ private:
+  DirectoryPackStorage(std::string dir, std::string prefix) : dir_(std::move(dir)), prefix_(std::move(prefix)) {}
+  Result<std::shared_ptr<Fd>> descriptor(uint32_t pack, bool for_writing);
+  std::string dir_, prefix_;
+  std::mutex mutex_;  // guards open_
+  std::map<uint32_t, std::shared_ptr<Fd>> open_;
+};
+
+}  // namespace holdfast

@@ -1,0 +1,140 @@
+// Store: contents in packs, and the index from chunk ids to their places.
+//
+// One thread (the engine's) appends and commits; any thread reads with a ChunkReader of its own.
+// The order that makes it crash-safe: data frames, then the batch's journal frame, then sync(), then the
+// commit of the WriteTxn that holds the index entries and the position. What stands in a pack after the
+// last journal frame is not part of the store and is cut off at the next open.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/lmdb.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "store/chunker.h"
+#include "store/frame.h"
+#include "store/pack_storage.h"
+#include "store/recipe.h"
+
+namespace holdfast {
+
+struct RepositoryInfo {
+  uint32_t format = 1;
+  std::array<uint8_t, 16> id{};  // random; the first 8 hex digits name the packs
+  ChunkKey key{};
+  int64_t created_ns = 0;
+};
+
+// A place in the packs. Positions order by pack, then offset.
+struct Position {
+  uint32_t pack = 0;
+  uint64_t offset = 0;
+  auto operator<=>(const Position&) const = default;
+};
+
+// Where a chunk is: the frame, and which of its chunks.
+struct ChunkLocation {
+  uint32_t pack = 0;
+  uint32_t offset = 0;       // of the frame (packs stay below 4 GiB)
+  uint32_t frame_bytes = 0;
+  uint16_t index = 0;
+  auto operator<=>(const ChunkLocation&) const = default;
+};
+
+inline constexpr size_t kPackHeaderBytes = 128;
+inline constexpr uint64_t kPackBytesTarget = 48ull * 1024 * 1024;  // sealed at the first batch end beyond
+
+// A finished data frame, as a worker hands it to the writer.
+struct NewFrame {
+  std::string bytes;
+  std::vector<ChunkInFrame> chunks;
+};
+
+struct StoreStats {
+  uint64_t packs = 0, bytes = 0, chunks = 0;
+};
+
+class Store {
+ public:
+  // Opens the packs of `storage` with the index tables in `env`. With no pack at all nothing is written
+  // until the first append. Does not replay: see replay().
+  static Result<std::unique_ptr<Store>> open(LmdbEnv& env, std::unique_ptr<PackStorage> storage, const RepositoryInfo& info);
+
+  // --- writing: the engine's thread ---
+  // Appends the frame to the open pack and enters its chunks into the index within `txn`. A chunk that the
+  // index has already keeps its old place.
+  Status append(WriteTxn& txn, const NewFrame& frame);
+  // Appends the journal frame that closes a batch (records may be empty: it still commits the data frames
+  // before it), makes all of the batch durable, and writes the new position into `txn`.
+  Status close_batch(WriteTxn& txn, std::string_view records);
+  // Call after txn.commit(): seals and rotates the pack when it is large enough.
+  Status after_commit();
+  // After any failure between the first append and a successful commit: cuts the packs back to the last
+  // committed position. The WriteTxn must have been aborted. On failure the store refuses further writes.
+  Status roll_back();
+  uint64_t batch_bytes() const;  // appended since the last commit
+  Position end() const;          // where the next frame goes
+
+  // Replays what stands in the packs after the position in the index (everything, where there is none):
+  // for each complete batch, index entries are made in a transaction of its own, `on_batch` applies its
+  // records to the same transaction. Then cuts off what is after the last complete batch.
+  // Returns the number of batches. Damage before the last complete batch is kDamaged, naming the place.
+  Result<uint64_t> replay(const std::function<Status(WriteTxn&, std::string_view records)>& on_batch);
+
+  // --- any thread ---
+  bool has(const LmdbTxn& txn, const ChunkId& id) const;
+  Result<std::optional<ChunkLocation>> locate(const LmdbTxn& txn, const ChunkId& id) const;
+  Result<std::string> read_frame(uint32_t pack, uint64_t offset, uint64_t frame_bytes) const;
+  Result<StoreStats> stats(const LmdbTxn& txn) const;
+  const GearTable& gear() const { return gear_; }
+  const RepositoryInfo& info() const { return info_; }
+  PackStorage& storage() const { return *storage_; }
+
+  // Verifies packs and index: every pack of the index is there and as long as it was; headers, footers,
+  // frame headers in sequence; every index entry leads to its chunk. With `read_data`, every byte: body
+  // checksums, decompression, and each chunk's id computed again. Each finding is one call; `progress`
+  // gets bytes done, bytes in all.
+  Status check(const LmdbTxn& txn, bool read_data, const std::function<void(const std::string&)>& finding,
+               const std::function<void(uint64_t, uint64_t)>& progress) const;
+
+ private:
+  Store() = default;
+  Status start_pack();
+  LmdbEnv* env_ = nullptr;
+  std::unique_ptr<PackStorage> storage_;
+  RepositoryInfo info_;
+  GearTable gear_{};
+  Dbi chunks_ = 0, packs_ = 0, meta_ = 0;
+};
+
+// Reads chunks and contents. Keeps the last few decompressed frames, because neighbours are read together.
+// One thread; the ReadTxn must outlive it.
+class ChunkReader {
+ public:
+  ChunkReader(const Store& store, const LmdbTxn& txn, size_t cached_frames = 8);
+  ~ChunkReader();
+  // The chunk's bytes; the view is valid until the next call. Checks the frame's checksum. With
+  // `verify_id` also the keyed id.
+  Result<std::string_view> chunk(const ChunkId& id, bool verify_id = false);
+  // The content's parts in order, holes included: `data` gets the bytes of each data part, `hole` the
+  // length of each hole. Stops at the first error, its own or the callbacks'.
+  Status content(const ContentRef& ref, const std::function<Status(std::string_view)>& data,
+                 const std::function<Status(uint64_t)>& hole);
+
+ private:
+  struct Cache;
+  const Store& store_;
+  const LmdbTxn& txn_;
+  std::unique_ptr<Cache> cache_;
+};
+
+}  // namespace holdfast
