@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -145,8 +146,25 @@ class Journal {
   Status check(const LmdbTxn& txn, const std::function<void(const std::string&)>& finding) const;
 
  private:
+  friend class NodeApply;
+  friend class JournalCheck;
+  struct HeadRow;
+  struct EntryAt;
+
   Journal() = default;
   Status apply(WriteTxn& txn, const Record& record, std::string_view bytes) const;
+  Status apply_snapshot(WriteTxn& txn, const Record& record) const;
+  Status apply_root(WriteTxn& txn, const Record& record) const;
+  Status raise_next_node(WriteTxn& txn, const Record& record) const;
+  Status set_chain(const HeadRow& head, Record& record, std::string& bytes) const;
+  Result<HeadRow> head_row(const LmdbTxn& txn) const;
+  Result<uint32_t> boot_number(const LmdbTxn& txn, std::string_view boot_id) const;
+  Result<std::string_view> record_bytes(const LmdbTxn& txn, Sequence seq) const;
+  Result<int64_t> time_of(const LmdbTxn& txn, Sequence seq) const;
+  Result<int64_t> wall_of(const LmdbTxn& txn, Sequence seq) const;
+  Result<std::optional<EntryAt>> entry_at(const LmdbTxn& txn, NodeId parent, std::string_view name, Sequence at) const;
+  Result<std::optional<Sequence>> version_seq(const LmdbTxn& txn, NodeId node, Sequence at) const;
+  Result<uint32_t> count_names(const LmdbTxn& txn, NodeId node) const;
 
   ChunkKey key_{};
   Dbi records_ = 0, entries_ = 0, versions_ = 0, inodes_ = 0, times_ = 0, snapshots_ = 0, boots_ = 0, roots_ = 0, meta_ = 0;

@@ -30,6 +30,9 @@ inline constexpr size_t kFrameHeaderBytes = 48;
 inline constexpr size_t kChunkTableEntryBytes = 40;
 inline constexpr uint32_t kFrameRawBytesMax = 64 * 1024 * 1024;  // a bound for decoders
 inline constexpr size_t kFrameTargetBytes = 256 * 1024;          // small chunks are grouped up to here
+inline constexpr size_t kFrameEntriesMax = 65535;  // the index has 16 bits for them: group no more
+inline constexpr uint64_t kFrameBytesMax =
+    kFrameHeaderBytes + kFrameEntriesMax * kChunkTableEntryBytes + kFrameRawBytesMax;
 
 struct ChunkInFrame {
   ChunkId id;
@@ -54,11 +57,16 @@ class Compressor {
   explicit Compressor(int level);
   ~Compressor();
   bool compress(std::string_view raw, std::string& out);
+  // The same without a copy: valid until the next call, empty where it would save too little.
+  std::string_view compress_view(std::string_view raw);
 
  private:
+  size_t compress_into_scratch(std::string_view raw, size_t bytes_max);  // 0: does not fit
   struct Free { void operator()(ZSTD_CCtx_s*) const; };
   std::unique_ptr<ZSTD_CCtx_s, Free> context_;
   int level_;
+  std::unique_ptr<char[]> scratch_;  // kept from call to call, never cleared
+  size_t scratch_bytes_ = 0;
 };
 
 class Decompressor {
@@ -73,7 +81,8 @@ class Decompressor {
   std::unique_ptr<ZSTD_DCtx_s, Free> context_;
 };
 
-// A whole frame as bytes. The sizes of `chunks` must add up to raw.size() for data frames.
+// A whole frame as bytes. The sizes of `chunks` must add up to raw.size() for data frames; at least one
+// and at most kFrameEntriesMax of them, none in other frames; raw.size() is at most kFrameRawBytesMax.
 std::string encode_frame(FrameType type, const std::vector<ChunkInFrame>& chunks, std::string_view raw, Compressor& compressor);
 // Header alone: magic, header checksum, bounds. kDamaged otherwise.
 Result<FrameHeader> decode_frame_header(std::string_view bytes);
@@ -84,6 +93,8 @@ struct DecodedFrame {
 };
 // A whole frame: header, body checksum, table (sizes add up), decompression. `bytes` is frame_bytes() long.
 Result<DecodedFrame> decode_frame(std::string_view bytes, Decompressor& decompressor);
+// The table alone, from the first bytes of a frame and not verified: for a quick look through a pack.
+Result<std::vector<ChunkInFrame>> decode_unverified_table(const FrameHeader& header, std::string_view bytes);
 // Header and table, with the checksum over the body verified, but the payload not decompressed.
 Result<std::vector<ChunkInFrame>> decode_frame_table(std::string_view bytes);
 

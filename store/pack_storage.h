@@ -22,20 +22,21 @@ class PackStorage {
   virtual ~PackStorage() = default;
   virtual Result<std::vector<uint32_t>> list() = 0;  // ascending
   virtual Result<uint64_t> size(uint32_t pack) = 0;
-  // Creates an empty pack and makes its name durable before returning.
+  // Creates an empty pack and makes its name durable before returning. kExists where there is one.
   virtual Status create(uint32_t pack) = 0;
   virtual Status append(uint32_t pack, uint64_t offset, std::string_view bytes) = 0;  // offset = current size
   virtual Status sync(uint32_t pack) = 0;  // fdatasync
   virtual Status truncate(uint32_t pack, uint64_t size) = 0;  // durable on return
   // Exactly `size` bytes, else kDamaged ("ends before"); kNotFound where the pack is gone.
   virtual Result<std::string> read(uint32_t pack, uint64_t offset, uint64_t size) = 0;
-  virtual Status remove(uint32_t pack) = 0;
+  virtual Status remove(uint32_t pack) = 0;  // durable on return; kNotFound where there is none
   virtual std::string name(uint32_t pack) const = 0;  // for messages: its path
 };
 
 // Files `<prefix>-<number, 10 digits>.pack` in one directory. Keeps a bounded number of descriptors open.
 class DirectoryPackStorage final : public PackStorage {
  public:
+  // The directory is created (mode 0700) where it is missing.
   static Result<std::unique_ptr<DirectoryPackStorage>> open(std::string dir, std::string prefix);
   Result<std::vector<uint32_t>> list() override;
   Result<uint64_t> size(uint32_t pack) override;
@@ -48,11 +49,22 @@ class DirectoryPackStorage final : public PackStorage {
   std::string name(uint32_t pack) const override;
 
  private:
-  DirectoryPackStorage(std::string dir, std::string prefix) : dir_(std::move(dir)), prefix_(std::move(prefix)) {}
+  struct OpenPack {
+    std::shared_ptr<Fd> fd;
+    bool writable = false;
+    uint64_t last_use = 0;
+  };
+  DirectoryPackStorage(std::string dir, std::string prefix, Fd dir_fd)
+      : dir_(std::move(dir)), prefix_(std::move(prefix)), dir_fd_(std::move(dir_fd)) {}
+  std::string file_name(uint32_t pack) const;
+  Status sync_directory();
+  void keep_open(uint32_t pack, std::shared_ptr<Fd> fd, bool writable);  // mutex_ is held
   Result<std::shared_ptr<Fd>> descriptor(uint32_t pack, bool for_writing);
-  std::string dir_, prefix_;
-  std::mutex mutex_;  // guards open_
-  std::map<uint32_t, std::shared_ptr<Fd>> open_;
+  const std::string dir_, prefix_;
+  const Fd dir_fd_;
+  std::mutex mutex_;  // guards open_ and uses_
+  std::map<uint32_t, OpenPack> open_;
+  uint64_t uses_ = 0;
 };
 
 }  // namespace holdfast

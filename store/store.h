@@ -22,6 +22,7 @@
 #include "base/types.h"
 #include "store/chunker.h"
 #include "store/frame.h"
+#include "store/pack_format.h"
 #include "store/pack_storage.h"
 #include "store/recipe.h"
 
@@ -50,8 +51,8 @@ struct ChunkLocation {
   auto operator<=>(const ChunkLocation&) const = default;
 };
 
-inline constexpr size_t kPackHeaderBytes = 128;
 inline constexpr uint64_t kPackBytesTarget = 48ull * 1024 * 1024;  // sealed at the first batch end beyond
+inline constexpr uint64_t kBatchBytesMax = 3584ull * 1024 * 1024;  // a batch stays in one pack, below 4 GiB
 
 // A finished data frame, as a worker hands it to the writer.
 struct NewFrame {
@@ -63,10 +64,28 @@ struct StoreStats {
   uint64_t packs = 0, bytes = 0, chunks = 0;
 };
 
+// The index's keys and values (docs/formats/pack.md), for those who walk through the tables.
+std::string_view chunk_index_key(const ChunkId& id);  // into `id`
+std::string encode_location(const ChunkLocation& location);
+Result<ChunkLocation> decode_location(std::string_view value);
+struct PackEntry {
+  uint64_t bytes = 0;  // committed; of a sealed pack all of it
+  bool sealed = false;
+};
+std::string pack_index_key(uint32_t pack);
+Result<uint32_t> decode_pack_index_key(std::string_view key);
+std::string encode_pack_entry(const PackEntry& entry);
+Result<PackEntry> decode_pack_entry(std::string_view value);
+
+// What the packs say about their repository, for a rebuild where nothing else is left: from the first
+// pack whose header is sound. kNotFound where there is no pack.
+Result<RepositoryInfo> read_repository_info(PackStorage& storage);
+
 class Store {
  public:
   // Opens the packs of `storage` with the index tables in `env`. With no pack at all nothing is written
-  // until the first append. Does not replay: see replay().
+  // until the first append. Does not replay: see replay(). Where there are packs, append() refuses to
+  // work before a replay().
   static Result<std::unique_ptr<Store>> open(LmdbEnv& env, std::unique_ptr<PackStorage> storage, const RepositoryInfo& info);
 
   // --- writing: the engine's thread ---
@@ -76,7 +95,9 @@ class Store {
   // Appends the journal frame that closes a batch (records may be empty: it still commits the data frames
   // before it), makes all of the batch durable, and writes the new position into `txn`.
   Status close_batch(WriteTxn& txn, std::string_view records);
-  // Call after txn.commit(): seals and rotates the pack when it is large enough.
+  // Call after txn.commit(), before the next append: seals and rotates the pack when it is large enough.
+  // The batch is committed whatever this returns; after an error the pack is still open, the store goes
+  // on, and the next call tries again.
   Status after_commit();
   // After any failure between the first append and a successful commit: cuts the packs back to the last
   // committed position. The WriteTxn must have been aborted. On failure the store refuses further writes.
@@ -88,7 +109,12 @@ class Store {
   // for each complete batch, index entries are made in a transaction of its own, `on_batch` applies its
   // records to the same transaction. Then cuts off what is after the last complete batch.
   // Returns the number of batches. Damage before the last complete batch is kDamaged, naming the place.
+  // Two things are cut off without being errors, and both leave a line in replay_notes(): a batch that has
+  // no valid end, and a batch that has one but was half written when the power went (the kernel does not
+  // write back in order). The latter only as the very last batch, with at most one replayed before it: LMDB
+  // lags one commit at most, so the batch was never acknowledged. Without an index to say so it is damage.
   Result<uint64_t> replay(const std::function<Status(WriteTxn&, std::string_view records)>& on_batch);
+  const std::vector<std::string>& replay_notes() const { return notes_; }  // for the log
 
   // --- any thread ---
   bool has(const LmdbTxn& txn, const ChunkId& id) const;
@@ -107,13 +133,44 @@ class Store {
                const std::function<void(uint64_t, uint64_t)>& progress) const;
 
  private:
+  friend class StoreReplay;
+  friend class StoreCheck;
   Store() = default;
+  Status writable() const;
+  Status begin_batch();
+  bool is_large_enough() const;
   Status start_pack();
+  Status add_frame(FrameType type, std::string_view bytes);
+  Status write_pending();
+  Status append_in_batch(WriteTxn& txn, const NewFrame& frame);
+  Status close_in_batch(WriteTxn& txn, std::string_view records);
+  Status index_chunks(WriteTxn& txn, const ChunkLocation& frame, const std::vector<ChunkInFrame>& chunks);
+  Status commit_position(WriteTxn& txn, Position position);
+  Result<Position> read_position(const LmdbTxn& txn) const;
+  Status seal_pack();
+  Status cut_back_to(Position committed);
+  PackHeader header_of(uint32_t pack) const;
+
   LmdbEnv* env_ = nullptr;
   std::unique_ptr<PackStorage> storage_;
   RepositoryInfo info_;
   GearTable gear_{};
   Dbi chunks_ = 0, packs_ = 0, meta_ = 0;
+
+  // The rest belongs to the engine's thread.
+  Compressor compressor_{1};            // of journal frames and footers
+  std::vector<std::string> notes_;
+  bool replayed_ = false;               // or there is nothing to replay
+  std::optional<Error> refusal_;        // why nothing may be written, where that is so
+  bool batch_closed_ = false;           // its journal frame is written, its WriteTxn not committed yet
+  uint32_t pack_ = 1;                   // where the next frame goes
+  uint64_t end_ = 0;                    // the end of that pack; 0: not created yet
+  uint64_t batch_start_ = 0;            // where the batch's first frame stands
+  uint64_t committed_end_ = 0;          // of this pack; 0: nothing in it is committed
+  std::string pending_;                 // the last bytes before end_, not yet handed to the storage
+  std::vector<FrameInPack> frames_;     // of this pack, for its footer
+  std::optional<uint32_t> sealed_;      // sealed, and the index does not know it yet
+  uint64_t sealed_bytes_ = 0;
 };
 
 // Reads chunks and contents. Keeps the last few decompressed frames, because neighbours are read together.
@@ -132,6 +189,9 @@ class ChunkReader {
 
  private:
   struct Cache;
+  Result<std::string_view> find(const ChunkId& id, std::optional<ChunkKind> kind, bool verify_id);
+  Result<Recipe> recipe(const ChunkId& id);
+  Status data_part(const Part& part, const std::function<Status(std::string_view)>& data);
   const Store& store_;
   const LmdbTxn& txn_;
   std::unique_ptr<Cache> cache_;

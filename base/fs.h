@@ -1,0 +1,56 @@
+// The file system as Holdfast uses it: always relative to a directory that is already open, never through
+// a symlink, never above it (openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS).
+// Blocking calls; thread-safe (no shared state). Paths are bytes; they may be longer than PATH_MAX.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace holdfast {
+
+// What statx says. Times are nanoseconds since 1970.
+struct StatxResult {
+  uint32_t mode = 0, uid = 0, gid = 0, nlink = 0;
+  uint64_t rdev = 0, dev = 0, mount_id = 0;
+  uint64_t size = 0, blocks = 0, inode = 0;  // blocks of 512 bytes
+  int64_t mtime_ns = 0, ctime_ns = 0, btime_ns = 0;
+};
+
+// Opens `path` ("" or "." is the directory itself) below `dir_fd`. O_CLOEXEC and O_NOFOLLOW are added.
+Result<Fd> open_beneath(int dir_fd, std::string_view path, int flags, uint32_t mode = 0);
+// Opens an absolute directory that a user named; here symlinks in the path are the user's own business.
+Result<Fd> open_directory(const std::string& path);
+Result<StatxResult> statx_fd(int fd);
+// One name in the open directory, not followed. `name` must be a single component.
+Result<StatxResult> statx_name(int dir_fd, const std::string& name);
+// Names in the open directory (any readable or O_PATH descriptor), without "." and "..", unsorted.
+Result<std::vector<std::string>> list_names(int dir_fd);
+Result<std::string> read_link(int dir_fd, const std::string& name);
+
+using XattrList = std::vector<std::pair<std::string, std::string>>;  // sorted by name
+// All extended attributes that can be read. A file system without them has none.
+Result<XattrList> read_xattrs(int fd);
+// Of a name that can't be opened (symlinks, sockets): through the open directory, not followed.
+Result<XattrList> read_xattrs_of_name(int dir_fd, const std::string& name);
+
+// Reads exactly `size` bytes at `offset` unless the file ends before; returns the bytes read.
+Result<size_t> pread_full(int fd, char* out, size_t size, uint64_t offset);
+Status pwrite_full(int fd, std::string_view bytes, uint64_t offset);
+Status write_full(int fd, std::string_view bytes);
+Result<std::string> read_whole_file(const std::string& path, size_t bytes_max);
+// Writes to a temporary name, syncs, renames: `path` has the old bytes or the new ones.
+Status write_file_durably(const std::string& path, std::string_view bytes, uint32_t mode);
+Status make_directories(const std::string& path, uint32_t mode);  // like mkdir -p
+// Free bytes for an unprivileged writer, and all bytes, of the file system of `path`.
+struct FreeSpace {
+  uint64_t free_bytes = 0, total_bytes = 0;
+};
+Result<FreeSpace> free_space(const std::string& path);
+
+}  // namespace holdfast

@@ -1,0 +1,21 @@
+# What is installed where, and the Debian package that cpack makes of it (./dev package).
+include(GNUInstallDirs)
+install(TARGETS holdfast RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES systemd/holdfast.service DESTINATION lib/systemd/system)
+install(FILES deploy/holdfast.toml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+foreach(page README.md CHANGELOG.md LICENSE)
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+endforeach()
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME holdfast)
+set(CPACK_PACKAGE_CONTACT "The Holdfast authors <holdfast@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "watches directories and keeps every version of every file")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION admin)
+# The libraries' packages and their least versions come from dpkg-shlibdeps, so they are never stale.
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+include(CPack)

@@ -1,0 +1,87 @@
+// The parts of Journal that its source files share and its callers do not need.
+#pragma once
+
+#include "journal/journal.h"
+#include "journal/keys.h"
+
+namespace holdfast {
+
+// The row "head" of `meta`: what append() needs to know of the record before, in one read.
+struct Journal::HeadRow {
+  Sequence seq;
+  int64_t time_ns = 0;
+  int64_t wall_ns = 0;
+  std::array<uint8_t, 16> chain{};
+  uint32_t boot = 0;
+
+  static constexpr size_t kBytes = 44;
+  std::array<char, kBytes> encode() const;
+  static std::optional<HeadRow> decode(std::string_view bytes);
+  bool operator==(const HeadRow&) const = default;
+};
+
+// A row of `entries`: where a name leads, and since which record.
+struct Journal::EntryAt {
+  EntryValue value;
+  Sequence since;
+};
+
+inline constexpr Sequence kLatest{UINT64_MAX};
+
+// The row of `snapshots` for a snapshot record; the row's key is the name.
+struct SnapshotRow {
+  Sequence pinned;
+  int64_t time_ns = 0;
+  Sequence record;        // the snapshot record that made it
+  std::string_view rest;  // the note behind "name\0"
+};
+std::string_view snapshot_name(const Record& record);
+std::string snapshot_value(const Record& record);
+std::optional<SnapshotRow> parse_snapshot(std::string_view value);
+
+// The node that a record with kFlagRootAdded registers, and its row in `roots`.
+NodeId added_root(const Record& record);
+std::string root_value(const Record& record);
+
+// What the head and first section of an encoded record say, without decoding the rest.
+std::optional<int64_t> peek_time(std::string_view bytes);
+std::optional<int64_t> peek_wall(std::string_view bytes);
+
+// A damaged row, in words.
+Error damaged_row(const char* table, const std::string& key);
+std::string at_seq(Sequence seq);     // "@12"
+std::string at_moment(Sequence seq);  // "at @12", "now"
+// A name as it may be shown: bytes outside printable ASCII as \xNN.
+std::string printable(std::string_view name);
+
+// What has to happen to the tables of nodes for one record: `versions`, `entries` and `inodes`.
+class NodeApply {
+ public:
+  NodeApply(const Journal& journal, WriteTxn& txn, const Record& record)
+      : journal_(journal), txn_(txn), record_(record) {}
+  Status prepare();  // reads; refuses a record that contradicts the tables, before anything is written
+  Status write();    // after the record itself has been written
+
+ private:
+  struct InodeRef {
+    NodeId root;
+    uint64_t inode = 0;
+    bool operator==(const InodeRef&) const = default;
+  };
+  Status find_ended_name();
+  Result<std::optional<InodeRef>> inode_of(NodeId node) const;
+  Result<std::optional<InodeValue>> inode_row(const InodeRef& ref) const;
+  Status put_inode_row(const InodeRef& ref, uint32_t names);
+  Status drop_name(NodeId node);
+  Status update_inode();
+
+  const Journal& journal_;
+  WriteTxn& txn_;
+  const Record& record_;
+  std::optional<InodeRef> before_;  // of the node's version before this record
+  NodeId victim_;                   // the node that loses its name to this record's
+  bool gains_name_ = false;
+  bool loses_name_ = false;
+};
+
+}  // namespace holdfast

@@ -1,0 +1,457 @@
+#include "service/capture.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <deque>
+
+#include "service/frame_builder.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr int kCompressionLevel = 1;
+constexpr size_t kReadBytes = 4 * 1024 * 1024;      // at least one chunk of the largest size
+constexpr size_t kSegmentBytes = 1024 * 1024;       // of a long file, given to another worker
+constexpr uint64_t kSpreadBytesMin = 4 * 1024 * 1024;  // shorter files stay with one worker
+
+int64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+// What must not move while a file is read.
+bool same_content_stamp(const StatxResult& a, const StatxResult& b) {
+  return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns;
+}
+
+std::vector<Xattr> to_xattrs(XattrList list) {
+  std::vector<Xattr> xattrs;
+  for (auto& [name, value] : list) xattrs.push_back({std::move(name), std::move(value)});
+  return xattrs;
+}
+
+}  // namespace
+
+FileStat to_file_stat(const StatxResult& statx) {
+  FileStat stat;
+  stat.mode = statx.mode;
+  stat.uid = statx.uid;
+  stat.gid = statx.gid;
+  stat.nlink = statx.nlink;
+  stat.rdev = S_ISCHR(statx.mode) || S_ISBLK(statx.mode) ? statx.rdev : 0;
+  stat.size = statx.size;
+  stat.inode = statx.inode;
+  stat.mtime_ns = statx.mtime_ns;
+  stat.ctime_ns = statx.ctime_ns;
+  stat.btime_ns = statx.btime_ns;
+  return stat;
+}
+
+bool PendingChunks::claim(const ChunkId& id) {
+  Shard& shard = shard_of(id);
+  std::lock_guard lock(shard.mutex);
+  return shard.ids.insert(id).second;
+}
+
+void PendingChunks::release(const ChunkId& id) {
+  Shard& shard = shard_of(id);
+  std::lock_guard lock(shard.mutex);
+  shard.ids.erase(id);
+}
+
+void PendingChunks::clear() {
+  for (Shard& shard : shards_) {
+    std::lock_guard lock(shard.mutex);
+    shard.ids.clear();
+  }
+}
+
+size_t CaptureOutput::bytes() const {
+  size_t sum = 512 * results.size() + 256;
+  for (const NewFrame& frame : frames) sum += frame.bytes.size();
+  return sum;
+}
+
+// Collects the parts of a long file's segments, which finish in any order.
+struct SegmentJob {
+  uint64_t generation = 0;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<std::optional<std::vector<Part>>> done;  // by segment index, from `base` on
+  size_t base = 0;
+  std::vector<ChunkId> awaited;
+};
+
+struct Capturer::Work {
+  explicit Work(CaptureContext context_in)
+      : context(std::move(context_in)), compressor(kCompressionLevel), builder(compressor) {}
+
+  void emit_finished(const CaptureTask& task);
+  void emit_frames(FrameBuilder& from, uint64_t generation);
+  CaptureResult capture_name(const CaptureTask& task, const CaptureItem& item);
+  void read_metadata(CaptureResult& result);
+  void read_regular(const CaptureTask& task, int fd, const StatxResult& before,
+                    CaptureResult& result);
+  Status read_content(const CaptureTask& task, int fd, const StatxResult& st,
+                      CaptureResult& result);
+  Status read_small(int fd, uint64_t size, CaptureResult& result);
+  ChunkId store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
+                      std::vector<ChunkId>& awaited);
+
+  CaptureContext context;
+  Compressor compressor;
+  FrameBuilder builder;
+  std::unique_ptr<ReadTxn> txn;  // the index as of the start of the task
+  std::string buffer;
+  std::vector<CaptureResult> results;
+  Capturer* capturer = nullptr;
+};
+
+Capturer::Capturer(CaptureContext context) : work_(std::make_unique<Work>(std::move(context))) {
+  work_->capturer = this;
+}
+Capturer::~Capturer() = default;
+
+void Capturer::Work::emit_finished(const CaptureTask& task) {
+  builder.finish();
+  CaptureOutput output;
+  output.root = task.root;
+  output.epoch = task.epoch;
+  output.generation = task.generation;
+  output.offline = task.offline;
+  output.finished = true;
+  output.frames = builder.take();
+  output.results = std::move(results);
+  results.clear();
+  context.emit(std::move(output));
+}
+
+void Capturer::Work::emit_frames(FrameBuilder& from, uint64_t generation) {
+  CaptureOutput output;
+  output.generation = generation;
+  output.frames = from.take();
+  if (!output.frames.empty()) context.emit(std::move(output));
+}
+
+void Capturer::capture(const CaptureTask& task) {
+  Work& work = *work_;
+  if (auto txn = work.context.env->begin_read(); txn.ok()) work.txn = std::move(*txn);
+  for (const CaptureItem& item : task.items) {
+    const int64_t start = monotonic_ns();
+    CaptureResult result = work.capture_name(task, item);
+    result.took_ns = monotonic_ns() - start;
+    work.results.push_back(std::move(result));
+  }
+  work.txn.reset();
+  work.emit_finished(task);
+}
+
+CaptureResult Capturer::Work::capture_name(const CaptureTask& task, const CaptureItem& item) {
+  CaptureResult result;
+  result.dir = item.dir;
+  result.dir_fd = item.dir_fd;
+  result.name = item.name;
+  // O_NONBLOCK: a FIFO put there a moment ago must not hang us. O_NOATIME where we may.
+  const int flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+  int raw = ::openat(item.dir_fd->get(), item.name.c_str(), flags | O_NOATIME);
+  if (raw < 0 && errno == EPERM) raw = ::openat(item.dir_fd->get(), item.name.c_str(), flags);
+  const int open_errno = errno;
+  Fd fd(raw);
+  if (fd) {
+    auto before = statx_fd(fd.get());
+    if (before.ok() && S_ISREG(before->mode)) {
+      read_regular(task, fd.get(), *before, result);
+      return result;
+    }
+  }
+  read_metadata(result);
+  if (result.state == CaptureState::kDone && result.type == FileType::kFile) {
+    result.state = CaptureState::kUnreadable;
+    result.problem = errno_error(fd ? EIO : open_errno, "opening the file to read it").message;
+  }
+  return result;
+}
+
+void Capturer::Work::read_metadata(CaptureResult& result) {
+  const int dir_fd = result.dir_fd->get();
+  auto st = statx_name(dir_fd, result.name);
+  if (!st.ok()) {
+    const bool gone = st.error().code == ErrorCode::kNotFound;
+    result.state = gone ? CaptureState::kGone : CaptureState::kUnreadable;
+    result.problem = st.error().message;
+    return;
+  }
+  result.stat = to_file_stat(*st);
+  result.type = file_type_of_mode(st->mode);
+  if (result.type == FileType::kSymlink) {
+    auto target = read_link(dir_fd, result.name);
+    if (target.ok()) result.link_target = std::move(*target);
+  }
+  if (auto xattrs = read_xattrs_of_name(dir_fd, result.name); xattrs.ok()) {
+    result.xattrs = to_xattrs(std::move(*xattrs));
+  }
+}
+
+void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxResult& first,
+                                  CaptureResult& result) {
+  StatxResult before = first;
+  for (int attempt = 1;; ++attempt) {
+    result.type = FileType::kFile;
+    result.stat = to_file_stat(before);
+    result.sparse = before.blocks * 512 < before.size;
+    result.awaited.clear();
+    if (auto status = read_content(task, fd, before, result); !status.ok()) {
+      result.state = CaptureState::kUnreadable;
+      result.problem = status.error().message;
+      result.content = {};
+      return;
+    }
+    if (auto xattrs = read_xattrs(fd); xattrs.ok()) result.xattrs = to_xattrs(std::move(*xattrs));
+    auto after = statx_fd(fd);
+    if (after.ok() && same_content_stamp(before, *after)) {
+      result.state = CaptureState::kDone;
+      result.stat = to_file_stat(*after);
+      return;
+    }
+    // A file that keeps changing is not read over and over when that is expensive.
+    if (attempt >= kCaptureAttemptsMax || !after.ok() || before.size > kMediumFileBytesMax) {
+      result.state = CaptureState::kUnstable;
+      return;
+    }
+    before = *after;
+  }
+}
+
+Status Capturer::Work::read_small(int fd, uint64_t size, CaptureResult& result) {
+  if (buffer.size() < kSingleChunkBytesMax) buffer.resize(kSingleChunkBytesMax);
+  TRY_ASSIGN(const size_t got, pread_full(fd, buffer.data(), size, 0));
+  const std::string_view bytes(buffer.data(), got);
+  result.stat.size = got;
+  result.hash = content_hash(bytes);
+  if (got == 0) {
+    result.content = {ContentKind::kEmpty, {}};
+    return {};
+  }
+  const ChunkId id = store_chunk(bytes, ChunkKind::kData, builder, result.awaited);
+  result.content = {ContentKind::kChunk, id};
+  return {};
+}
+
+// Enters the chunk into the frame being built, unless the store has it or another worker is on it.
+ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
+                                    std::vector<ChunkId>& awaited) {
+  const ChunkId id = chunk_id(context.store->info().key, bytes);
+  if (txn && context.store->has(*txn, id)) return id;
+  if (context.pending->claim(id)) {
+    into.add(id, kind, bytes);
+  } else {
+    awaited.push_back(id);
+  }
+  return id;
+}
+
+// Reads one long file: finds its data, cuts it, and spreads the hashing and compressing of a very long
+// one over the workers. Parts are put together in order, whatever order the segments finish in.
+class Capturer::LongRead {
+ public:
+  LongRead(Work& work, const CaptureTask& task, int fd, const StatxResult& st)
+      : work_(work),
+        task_(task),
+        fd_(fd),
+        size_(st.size),
+        sparse_(st.blocks * 512 < st.size),
+        spread_(st.size >= kSpreadBytesMin),
+        sizes_(chunk_sizes_for(st.size)),
+        chunker_(work.context.store->gear(), sizes_),
+        recipe_([this](std::string block) {
+          return work_.store_chunk(block, ChunkKind::kRecipe, work_.builder, awaited_);
+        }),
+        job_(std::make_shared<SegmentJob>()) {
+    job_->generation = task.generation;
+  }
+
+  Status read(Capturer& capturer, CaptureResult& result);
+
+ private:
+  Status read_extent(Capturer& capturer, uint64_t begin, uint64_t end);
+  void add_hole(Capturer& capturer, uint64_t bytes);
+  void flush_segment(Capturer& capturer);
+  void add_parts_that_are_done();
+  void wait_for_segments(Capturer& capturer);
+  void add_part(const Part& part);
+
+  Work& work_;
+  const CaptureTask& task_;
+  const int fd_;
+  const uint64_t size_;
+  const bool sparse_, spread_;
+  const ChunkSizes sizes_;
+  const Chunker chunker_;
+  RecipeBuilder recipe_;
+  ContentHasher hasher_;
+  std::shared_ptr<SegmentJob> job_;
+  Segment segment_;
+  std::vector<ChunkId> awaited_;
+  std::optional<Part> first_;  // held back: a content of one chunk needs no recipe
+  size_t parts_ = 0;
+  uint64_t read_bytes_ = 0;
+};
+
+Status Capturer::LongRead::read(Capturer& capturer, CaptureResult& result) {
+  for (uint64_t at = 0; at < size_;) {
+    uint64_t data = at, hole = size_;
+    if (sparse_) {
+      const off_t found = ::lseek(fd_, static_cast<off_t>(at), SEEK_DATA);
+      if (found < 0 && errno != ENXIO) return errno_error(errno, "looking for holes");
+      data = found < 0 ? size_ : std::min<uint64_t>(static_cast<uint64_t>(found), size_);
+      const off_t end = data < size_ ? ::lseek(fd_, static_cast<off_t>(data), SEEK_HOLE) : -1;
+      if (end >= 0) hole = std::min<uint64_t>(static_cast<uint64_t>(end), size_);
+    }
+    if (data > at) add_hole(capturer, data - at);
+    if (data < hole) TRY(read_extent(capturer, data, hole));
+    at = hole;
+  }
+  flush_segment(capturer);
+  wait_for_segments(capturer);
+  result.hash = hasher_.finish();
+  result.stat.size = read_bytes_;
+  if (parts_ == 0) {
+    result.content = {ContentKind::kEmpty, {}};
+  } else if (parts_ == 1 && first_->kind == PartKind::kData) {
+    result.content = {ContentKind::kChunk, first_->id};
+  } else {
+    if (parts_ == 1) recipe_.add(*first_);
+    result.content = {ContentKind::kRecipe, recipe_.finish()};
+  }
+  result.awaited.insert(result.awaited.end(), awaited_.begin(), awaited_.end());
+  result.awaited.insert(result.awaited.end(), job_->awaited.begin(), job_->awaited.end());
+  return {};
+}
+
+Status Capturer::LongRead::read_extent(Capturer& capturer, uint64_t begin, uint64_t end) {
+  const size_t capacity = std::max<size_t>(2 * sizes_.max, kSegmentBytes);
+  if (work_.buffer.size() < capacity) work_.buffer.resize(capacity);
+  size_t held = 0;  // bytes in the buffer that are not cut yet
+  for (uint64_t at = begin; at < end || held > 0;) {
+    const size_t want = std::min<uint64_t>(capacity - held, end - at);
+    TRY_ASSIGN(const size_t got, pread_full(fd_, work_.buffer.data() + held, want, at));
+    if (got < want) end = at + got;  // truncated while we read: the stamps will tell
+    hasher_.update({work_.buffer.data() + held, got});
+    read_bytes_ += got;
+    held += got;
+    at += got;
+    std::string_view rest(work_.buffer.data(), held);
+    while (!rest.empty() && (rest.size() >= sizes_.max || at >= end)) {
+      const size_t cut = chunker_.next_cut(rest);
+      segment_.bytes.append(rest.substr(0, cut));
+      segment_.cuts.push_back(static_cast<uint32_t>(cut));
+      rest.remove_prefix(cut);
+      if (segment_.bytes.size() >= kSegmentBytes) flush_segment(capturer);
+    }
+    held = rest.size();
+    std::copy(rest.begin(), rest.end(), work_.buffer.begin());
+  }
+  return {};
+}
+
+void Capturer::LongRead::add_hole(Capturer& capturer, uint64_t bytes) {
+  flush_segment(capturer);  // what was gathered so far comes before the hole
+  hasher_.update_zeros(bytes);
+  read_bytes_ += bytes;
+  std::vector<Part> hole{{PartKind::kHole, bytes, {}}};
+  std::lock_guard lock(job_->mutex);
+  job_->done.emplace_back(std::move(hole));
+}
+
+void Capturer::LongRead::flush_segment(Capturer& capturer) {
+  if (segment_.cuts.empty()) return;
+  Segment segment = std::move(segment_);
+  segment_ = {};
+  segment.job = job_;
+  {
+    std::lock_guard lock(job_->mutex);
+    segment.index = job_->base + job_->done.size();
+    job_->done.emplace_back();
+  }
+  if (!spread_ || !work_.context.offer_segment(segment)) capturer.do_segment(segment);
+  add_parts_that_are_done();
+}
+
+void Capturer::LongRead::add_parts_that_are_done() {
+  std::vector<Part> ready;
+  {
+    std::lock_guard lock(job_->mutex);
+    while (!job_->done.empty() && job_->done.front()) {
+      ready.insert(ready.end(), job_->done.front()->begin(), job_->done.front()->end());
+      job_->done.pop_front();
+      ++job_->base;
+    }
+  }
+  for (const Part& part : ready) add_part(part);
+  if (work_.builder.finished_bytes() > kSegmentBytes) {
+    work_.emit_frames(work_.builder, task_.generation);
+  }
+}
+
+void Capturer::LongRead::wait_for_segments(Capturer& capturer) {
+  for (;;) {
+    add_parts_that_are_done();
+    Segment other;
+    {
+      std::unique_lock lock(job_->mutex);
+      if (job_->done.empty()) return;
+    }
+    if (work_.context.take_segment(other)) {
+      capturer.do_segment(other);
+      continue;
+    }
+    std::unique_lock lock(job_->mutex);
+    // What is left is in other workers' hands.
+    job_->changed.wait(lock, [&] { return job_->done.empty() || job_->done.front().has_value(); });
+  }
+}
+
+void Capturer::LongRead::add_part(const Part& part) {
+  if (++parts_ == 1) {
+    first_ = part;
+    return;
+  }
+  if (parts_ == 2) recipe_.add(*first_);
+  recipe_.add(part);
+}
+
+void Capturer::do_segment(Segment& segment) {
+  Work& work = *work_;
+  FrameBuilder own(work.compressor);  // the segment's frames must leave with the segment
+  SegmentJob& job = *segment.job;
+  std::vector<ChunkId> awaited;
+  std::vector<Part> parts;
+  std::string_view rest = segment.bytes;
+  for (const uint32_t length : segment.cuts) {
+    const std::string_view bytes = rest.substr(0, length);
+    parts.push_back({PartKind::kData, length, work.store_chunk(bytes, ChunkKind::kData, own, awaited)});
+    rest.remove_prefix(length);
+  }
+  own.finish();
+  work.emit_frames(own, job.generation);
+  std::lock_guard lock(job.mutex);
+  job.done[segment.index - job.base] = std::move(parts);
+  job.awaited.insert(job.awaited.end(), awaited.begin(), awaited.end());
+  job.changed.notify_all();
+}
+
+Status Capturer::Work::read_content(const CaptureTask& task, int fd, const StatxResult& st,
+                                    CaptureResult& result) {
+  if (st.size <= kSingleChunkBytesMax) return read_small(fd, st.size, result);
+  LongRead reading(*this, task, fd, st);
+  return reading.read(*capturer, result);
+}
+
+}  // namespace holdfast

@@ -1,0 +1,132 @@
+// Capture: reading names of one directory into values: metadata, content hash, chunks. Runs on worker
+// threads; takes values, returns values; touches no shared state but the store's index (through a
+// ReadTxn of its own) and PendingChunks.
+//
+// A captured content is proven stable: statx before and after the read are the same, else it is read
+// again, and after kCaptureAttemptsMax the last reading is kept and flagged unstable.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/fs.h"
+#include "base/lmdb.h"
+#include "base/types.h"
+#include "journal/record.h"
+#include "store/store.h"
+
+namespace holdfast {
+
+inline constexpr int kCaptureAttemptsMax = 3;
+
+FileStat to_file_stat(const StatxResult& statx);
+
+// Chunks that a worker has taken on and that no transaction has committed yet, so that two workers do not
+// store the same chunk. Thread-safe; bounded by what a batch holds.
+class PendingChunks {
+ public:
+  bool claim(const ChunkId& id);  // true: the caller must store it
+  void release(const ChunkId& id);
+  void clear();
+
+ private:
+  struct Shard {
+    std::mutex mutex;
+    std::unordered_set<ChunkId, ChunkIdHash> ids;
+  };
+  std::array<Shard, 16> shards_;
+  Shard& shard_of(const ChunkId& id) { return shards_[id.bytes[31] & 15]; }
+};
+
+// One name to capture, through the open directory (O_PATH) that holds it: renames above do not matter.
+struct CaptureItem {
+  NodeId dir;
+  std::shared_ptr<Fd> dir_fd;
+  std::string name;
+};
+
+// Neighbours that are captured together and share frames.
+struct CaptureTask {
+  size_t root = 0;          // index in the engine
+  std::vector<CaptureItem> items;
+  uint64_t epoch = 0;
+  uint64_t generation = 0;  // of the engine's batches; an aborted batch ends a generation
+  bool offline = false;
+};
+
+enum class CaptureState : uint8_t {
+  kDone,        // metadata, and content of a regular file
+  kGone,        // the name is not there any more
+  kUnstable,    // kept changing; what was read last is kept
+  kUnreadable,  // metadata only; `problem` says why
+};
+
+struct CaptureResult {
+  NodeId dir;
+  std::shared_ptr<Fd> dir_fd;
+  std::string name;
+  CaptureState state = CaptureState::kDone;
+  FileType type = FileType::kFile;
+  FileStat stat;
+  bool sparse = false;
+  ContentHash hash;
+  ContentRef content;
+  std::string link_target;
+  std::vector<Xattr> xattrs;
+  std::string problem;
+  std::vector<ChunkId> awaited;  // chunks that another worker is storing
+  int64_t took_ns = 0;
+};
+
+// What a worker hands to the engine: frames first, then the results that refer to them.
+struct CaptureOutput {
+  size_t root = 0;
+  uint64_t epoch = 0;
+  uint64_t generation = 0;
+  bool offline = false;
+  bool finished = false;  // the last output of its task; others hold frames alone
+  std::vector<NewFrame> frames;
+  std::vector<CaptureResult> results;
+  size_t bytes() const;
+};
+
+// A piece of a long file, to be hashed and compressed by whichever worker is free.
+struct SegmentJob;
+struct Segment {
+  std::shared_ptr<SegmentJob> job;
+  size_t index = 0;
+  std::string bytes;
+  std::vector<uint32_t> cuts;  // chunk lengths
+};
+
+// What the capturing code needs of its surroundings. All members outlive the worker.
+struct CaptureContext {
+  LmdbEnv* env = nullptr;
+  Store* store = nullptr;
+  PendingChunks* pending = nullptr;
+  std::function<void(CaptureOutput)> emit;               // may block: back-pressure
+  std::function<bool(Segment&)> offer_segment;           // false: full, do it yourself
+  std::function<bool(Segment&)> take_segment;            // to help while waiting
+};
+
+// One worker's tools; one thread.
+class Capturer {
+ public:
+  explicit Capturer(CaptureContext context);
+  ~Capturer();
+  void capture(const CaptureTask& task);
+  void do_segment(Segment& segment);  // of any worker's long file
+
+ private:
+  struct Work;
+  class LongRead;
+  std::unique_ptr<Work> work_;
+};
+
+}  // namespace holdfast

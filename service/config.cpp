@@ -1,0 +1,248 @@
+#include "service/config.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "service/config_reader.h"
+
+namespace holdfast {
+
+namespace {
+
+bool is_valid_name(std::string_view name) {
+  if (name.empty() || name == "." || name == "..") return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  });
+}
+
+Result<std::string> read_watch_name(const ConfigSection& section, const std::string& path) {
+  constexpr const char* kRule = "a name is made of letters, digits, dots, _ and -";
+  TRY_ASSIGN(const std::optional<std::string> name, section.text("name"));
+  if (name) {
+    if (is_valid_name(*name)) return *name;
+    return section.complain("name", "is \"" + *name + "\"; " + kRule);
+  }
+  std::string last_part = path.substr(path.rfind('/') + 1);
+  if (is_valid_name(last_part)) return last_part;
+  return section.complain("path", "is \"" + path + "\", whose last part can't be a name (" + kRule +
+                                      "); add a line like: name = \"data\"");
+}
+
+Status read_watches(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::vector<ConfigSection> sections, top.sections("watch"));
+  for (const ConfigSection& section : sections) {
+    TRY(section.allow_only({"name", "path", "exclude"}));
+    WatchConfig watch;
+    watch.line = section.line();
+    TRY_ASSIGN(watch.path, section.required_absolute_path("path"));
+    TRY_ASSIGN(watch.name, read_watch_name(section, watch.path));
+    TRY_ASSIGN(watch.exclude, section.texts("exclude"));
+    for (const WatchConfig& other : config.watches) {
+      const std::string place = "the [[watch]] of line " + std::to_string(other.line);
+      if (other.name == watch.name) {
+        return section.complain(section.has("name") ? "name" : "path",
+                                "gives the name \"" + watch.name + "\", which " + place +
+                                    " has already; give this one another name");
+      }
+      if (other.path == watch.path) {
+        return section.complain("path", "is watched by " + place + " already; remove one of them");
+      }
+    }
+    config.watches.push_back(std::move(watch));
+  }
+  return {};
+}
+
+Status read_snapshot(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("snapshot"));
+  if (!section) return {};
+  TRY(section->allow_only({"every"}));
+  TRY_ASSIGN(config.snapshot_every_ns, section->duration_ns("every"));
+  config.not_yet.emplace_back("snapshot");
+  return {};
+}
+
+Status read_retention(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("retention"));
+  if (!section) return {};
+  TRY(section->allow_only({"all", "hourly", "daily", "weekly", "monthly", "last"}));
+  RetentionConfig& retention = config.retention.emplace();
+  TRY_ASSIGN(retention.all_ns, section->duration_ns("all"));
+  TRY_ASSIGN(retention.hourly, section->count("hourly"));
+  TRY_ASSIGN(retention.daily, section->count("daily"));
+  TRY_ASSIGN(retention.weekly, section->count("weekly"));
+  TRY_ASSIGN(retention.monthly, section->count("monthly"));
+  TRY_ASSIGN(retention.last, section->count("last"));
+  config.not_yet.emplace_back("retention");
+  return {};
+}
+
+Status read_scrub(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("scrub"));
+  if (!section) return {};
+  TRY(section->allow_only({"every", "rate"}));
+  ScrubConfig& scrub = config.scrub.emplace();
+  TRY_ASSIGN(scrub.every_ns, section->duration_ns("every"));
+  TRY_ASSIGN(scrub.rate_bytes, section->rate_bytes("rate"));
+  config.not_yet.emplace_back("scrub");
+  return {};
+}
+
+// "10%" or a size.
+Status read_free_below(const ConfigSection& section, AlertsConfig& alerts) {
+  TRY_ASSIGN(const std::optional<std::string> value, section.text("free_below"));
+  if (!value) return {};
+  if (!value->ends_with('%')) {
+    alerts.free_below_bytes = parse_size_bytes(*value);
+  } else {
+    double percent = 0;
+    const char* end = value->data() + value->size() - 1;
+    const auto [rest, problem] =
+        std::from_chars(value->data(), end, percent, std::chars_format::fixed);
+    if (problem == std::errc{} && rest == end && percent > 0 && percent < 100) {
+      alerts.free_below_percent = percent;
+    }
+  }
+  if (!alerts.free_below_percent && alerts.free_below_bytes.value_or(0) == 0) {
+    return section.complain("free_below",
+                            "is \"" + *value +
+                                "\"; it has to be a share like \"10%\" or a size like "
+                                "\"5GB\"");
+  }
+  return {};
+}
+
+Status read_alerts(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("alerts"));
+  if (!section) return {};
+  TRY(section->allow_only({"free_below", "file_above", "webhook", "command"}));
+  AlertsConfig& alerts = config.alerts.emplace();
+  TRY(read_free_below(*section, alerts));
+  TRY_ASSIGN(alerts.file_above_bytes, section->size_bytes("file_above"));
+  TRY_ASSIGN(const std::optional<std::string> webhook, section->text("webhook"));
+  if (webhook) {
+    if (!webhook->starts_with("https://") && !webhook->starts_with("http://")) {
+      return section->complain("webhook",
+                               "is \"" + *webhook + "\"; it has to start with https:// or http://");
+    }
+    alerts.webhook = *webhook;
+  }
+  TRY_ASSIGN(alerts.command, section->texts("command"));
+  config.not_yet.emplace_back("alerts");
+  return {};
+}
+
+// "127.0.0.1:7474", "[::1]:7474", "localhost:7474".
+std::optional<HttpConfig> parse_listen(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  HttpConfig http;
+  std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.find(':') != std::string_view::npos) {
+    return std::nullopt;  // an IPv6 address without brackets: where the port starts is a guess
+  }
+  const auto [rest, problem] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), http.port);
+  if (problem != std::errc{} || rest != digits.data() + digits.size()) return std::nullopt;
+  if (host.empty() || http.port == 0) return std::nullopt;
+  http.host = host;
+  return http;
+}
+
+Status read_http(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("http"));
+  if (!section) return {};
+  TRY(section->allow_only({"listen"}));
+  TRY_ASSIGN(const std::string listen, section->required_text("listen", "127.0.0.1:7474"));
+  config.http = parse_listen(listen);
+  if (!config.http) {
+    return section->complain("listen", "is \"" + listen +
+                                           "\"; it has to be an address and a port, like "
+                                           "\"127.0.0.1:7474\" or \"[::1]:7474\"");
+  }
+  config.not_yet.emplace_back("http");
+  return {};
+}
+
+Status read_dumps(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::vector<ConfigSection> sections, top.sections("dump"));
+  for (const ConfigSection& section : sections) {
+    TRY(section.allow_only({"name", "command", "every"}));
+    DumpConfig dump;
+    TRY_ASSIGN(dump.name, section.required_text("name", "app-db"));
+    if (!is_valid_name(dump.name)) {
+      return section.complain(
+          "name", "is \"" + dump.name + "\"; a name is made of letters, digits, dots, _ and -");
+    }
+    const auto same_name = [&](const DumpConfig& other) { return other.name == dump.name; };
+    if (std::any_of(config.dumps.begin(), config.dumps.end(), same_name)) {
+      return section.complain("name", "is \"" + dump.name + "\", which another [[dump]] has; " +
+                                          "give this one another name");
+    }
+    TRY_ASSIGN(dump.command, section.required_texts("command", R"(["pg_dump", "-Fc", "app"])"));
+    TRY_ASSIGN(const std::optional<int64_t> every, section.duration_ns("every"));
+    if (!every) return section.complain("every", "is missing; add a line like: every = \"6h\"");
+    dump.every_ns = *every;
+    config.dumps.push_back(std::move(dump));
+  }
+  if (!sections.empty()) config.not_yet.emplace_back("dump");
+  return {};
+}
+
+Status read_inboxes(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::vector<ConfigSection> sections, top.sections("inbox"));
+  for (const ConfigSection& section : sections) {
+    TRY(section.allow_only({"path", "match", "stop", "restore"}));
+    InboxConfig inbox;
+    TRY_ASSIGN(inbox.path, section.required_absolute_path("path"));
+    TRY_ASSIGN(inbox.match, section.texts("match"));
+    if (!section.has("match")) {
+      inbox.match = {"*.sql", "*.sql.gz", "*.dump", "*.dump.gz", "*.db", "*.db.gz"};
+    }
+    TRY_ASSIGN(inbox.stop, section.texts("stop"));
+    TRY_ASSIGN(inbox.restore,
+               section.required_texts("restore", R"(["/usr/local/bin/restore-db", "{file}"])"));
+    config.inboxes.push_back(std::move(inbox));
+  }
+  if (!sections.empty()) config.not_yet.emplace_back("inbox");
+  return {};
+}
+
+Result<Config> read_document(const toml::table& document, const std::string& file_name) {
+  const ConfigSection top(document, "", file_name);
+  TRY(top.allow_only(
+      {"state", "watch", "snapshot", "retention", "scrub", "alerts", "http", "dump", "inbox"}));
+  Config config;
+  if (top.has("state")) {
+    TRY_ASSIGN(config.state, top.required_absolute_path("state"));
+  }
+  TRY(read_watches(top, config));
+  TRY(read_snapshot(top, config));
+  TRY(read_retention(top, config));
+  TRY(read_scrub(top, config));
+  TRY(read_alerts(top, config));
+  TRY(read_http(top, config));
+  TRY(read_dumps(top, config));
+  TRY(read_inboxes(top, config));
+  return config;
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view text, const std::string& file_name) {
+  try {
+    return read_document(toml::parse(text), file_name);
+  } catch (const toml::parse_error& error) {
+    const unsigned line = std::max(1U, static_cast<unsigned>(error.source().begin.line));
+    return make_error(ErrorCode::kUsage,
+                      file_name + ":" + std::to_string(line) +
+                          ": this is not valid TOML: " + std::string(error.description()));
+  }
+}
+
+}  // namespace holdfast

@@ -1,0 +1,80 @@
+// Config: what holdfast.toml says, checked. Values only; a pure parse, no I/O, any thread.
+//
+// The file is written by a person, so every complaint names the file, the line and the fix: an
+// unknown key (with the nearest known one), a wrong type, a value out of range. What the file
+// system knows (whether a directory exists) is checked by the caller, who has `line` to name the
+// place.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace holdfast {
+
+struct WatchConfig {
+  std::string name;                  // [A-Za-z0-9._-]+, unique; the last part of `path` by default
+  std::string path;                  // absolute, without a trailing slash
+  std::vector<std::string> exclude;  // gitignore patterns
+  unsigned line = 0;                 // of this [[watch]]
+};
+
+struct RetentionConfig {
+  std::optional<int64_t> all_ns;  // every version for that long
+  std::optional<uint32_t> hourly, daily, weekly, monthly, last;
+};
+
+struct ScrubConfig {
+  std::optional<int64_t> every_ns;
+  std::optional<uint64_t> rate_bytes;  // a second
+};
+
+struct AlertsConfig {
+  std::optional<double> free_below_percent;  // at most one of these two
+  std::optional<uint64_t> free_below_bytes;
+  std::optional<uint64_t> file_above_bytes;
+  std::string webhook;               // http:// or https://
+  std::vector<std::string> command;  // empty: none
+};
+
+struct HttpConfig {
+  std::string host;  // a name or an address, without the brackets of IPv6
+  uint16_t port = 0;
+};
+
+struct DumpConfig {
+  std::string name;
+  std::vector<std::string> command;
+  int64_t every_ns = 0;
+};
+
+struct InboxConfig {
+  std::string path;
+  std::vector<std::string> match;  // globs of file names
+  std::vector<std::string> stop;   // containers to stop while a dump is restored
+  std::vector<std::string> restore;
+};
+
+struct Config {
+  std::string state;  // empty: not set
+  std::vector<WatchConfig> watches;
+  std::optional<int64_t> snapshot_every_ns;
+  std::optional<RetentionConfig> retention;
+  std::optional<ScrubConfig> scrub;
+  std::optional<AlertsConfig> alerts;
+  std::optional<HttpConfig> http;
+  std::vector<DumpConfig> dumps;
+  std::vector<InboxConfig> inboxes;
+  // Sections that are there and valid but have no effect in this version: "scrub", "dump", ... The
+  // service says so when it starts, because a person relies on what the file says.
+  std::vector<std::string> not_yet;
+};
+
+// `file_name` is only for messages. Every error is kUsage and starts with "<file>:<line>: ".
+Result<Config> parse_config(std::string_view text, const std::string& file_name);
+
+}  // namespace holdfast

@@ -1,0 +1,474 @@
+#include "service/engine.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/path.h"
+#include "service/engine_parts.h"
+#include "service/words.h"
+#include "watcher/inotify_watcher.h"
+
+namespace holdfast {
+
+namespace {
+constexpr int64_t kStallRetryNs = 1'000'000'000;
+constexpr int64_t kMissingWaitNs = 200'000'000;
+constexpr int64_t kNever = INT64_MAX;
+
+// Kept free on the state's file system, so that a full disk is met before LMDB meets it.
+uint64_t reserve_bytes(uint64_t total) {
+  return std::min<uint64_t>(64ull << 20, std::max<uint64_t>(4ull << 20, total / 20));
+}
+}  // namespace
+
+Engine::Engine(State& state, const Clock& clock, Log& log, EngineOptions options,
+               std::function<void()> wake)
+    : state_(state),
+      clock_(clock),
+      log_(log),
+      options_(options),
+      pipeline_(options.workers, *state.env, *state.store, std::move(wake)) {}
+
+Engine::~Engine() = default;
+
+Status Engine::start() {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const Head head, state_.journal->head(*open));
+  Record service;
+  service.kind = RecordKind::kService;
+  service.note = "started " HOLDFAST_VERSION;
+  TRY(append(service));
+  if (head.seq.value > 0) {
+    Record gap;
+    gap.kind = RecordKind::kGap;
+    gap.note = "the service was off for " + words_for_duration(clock_.wall_ns() - head.wall_ns);
+    TRY(append(gap));
+  }
+  return commit();
+}
+
+Status Engine::add_root(const RootSpec& spec) {
+  auto root = std::make_unique<RootState>();
+  root->spec = spec;
+  auto fd = open_directory(spec.path);
+  if (!fd.ok()) return fd.error().in("watching " + display_path(spec.path));
+  root->fd = std::move(*fd);
+  TRY_ASSIGN(const StatxResult st, statx_fd(root->fd.get()));
+  root->mount_id = st.mount_id;
+  TRY_ASSIGN(root->ignore, IgnoreRules::parse(spec.excludes));
+  if (state_.dir.starts_with(spec.path + "/")) {
+    root->own_state = state_.dir.substr(spec.path.size() + 1);
+    log_.warn("the state directory " + state_.dir + " lies inside " + spec.path +
+              "; it is left out of what is watched");
+  }
+
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto known, state_.journal->roots(*open));
+  const auto found = std::find_if(known.begin(), known.end(),
+                                  [&](const Root& other) { return other.name == spec.name; });
+  root->root = {NodeId{}, spec.name, spec.path};
+  const bool is_new = found == known.end();
+  if (!is_new) root->root.node = found->node;
+  if (is_new || found->path != spec.path) {
+    Record record;
+    if (is_new) {
+      TRY_ASSIGN(root->root.node, state_.journal->new_node(*open));
+    }
+    record.kind = is_new ? RecordKind::kCreate : RecordKind::kAttrib;
+    record.type = FileType::kDir;
+    record.flags = kFlagRootAdded;
+    record.root = record.node = root->root.node;
+    record.name = spec.name;
+    record.stat = to_file_stat(st);
+    record.note = spec.path;
+    TRY(append(record));
+  }
+  TRY_ASSIGN(const auto counts, state_.journal->meta(*open, "counts:" + spec.name));
+  if (counts && counts->size() == 16) {
+    root->files = get_le<int64_t>(counts->data());
+    root->bytes = get_le<int64_t>(counts->data() + 8);
+  }
+  TRY(commit());
+
+  if (options_.watch) {
+    auto watcher = InotifyWatcher::create();
+    if (!watcher.ok()) return watcher.error();
+    root->watcher = std::move(*watcher);
+  }
+  DirtySetLimits limits;
+  limits.settle_ns = options_.settle_ns;
+  root->dirty = std::make_unique<DirtySet>(root->root.node, limits, [this](NodeId dir) {
+    auto open_txn = txn();
+    if (!open_txn.ok()) return NodeId{};
+    auto version = state_.journal->version(**open_txn, dir, kHead);
+    return version.ok() && *version ? (*version)->parent : NodeId{};
+  });
+  walk_stack_.push_back({roots_.size(), root->root.node, epoch_, true});
+  ++outstanding_[epoch_];
+  roots_.push_back(std::move(root));
+  return {};
+}
+
+Status Engine::stop() {
+  Record service;
+  service.kind = RecordKind::kService;
+  service.note = "stopped";
+  TRY(append(service));
+  return commit();
+}
+
+bool Engine::step() {
+  bool progress = false;
+  if (stalled()) return false;
+  if (auto status = turn(progress); !status.ok()) fail_batch(status.error());
+  return progress;
+}
+
+Status Engine::turn(bool& progress) {
+  TRY(take_outputs(progress));
+  TRY(start_work(progress));
+  const bool is_quiet = quiet();
+  if (!missing_.empty()) TRY(resolve_missing(is_quiet));
+  TRY(commit_if_due());
+  return finish_flushes(progress);
+}
+
+Status Engine::take_outputs(bool& progress) {
+  // A bounded number a turn, so that events are read in between.
+  for (int i = 0; i < 64; ++i) {
+    auto output = pipeline_.try_take();
+    if (!output) return {};
+    progress = true;
+    if (auto* scan = std::get_if<ScanResult>(&*output)) {
+      TRY(scanned(std::move(*scan)));
+    } else {
+      TRY(captured(std::move(std::get<CaptureOutput>(*output))));
+    }
+    TRY(commit_if_due());
+  }
+  return {};
+}
+
+Result<WriteTxn*> Engine::txn() {
+  if (batch_) return batch_->txn.get();
+  TRY_ASSIGN(const FreeSpace space, free_space(state_.dir));
+  if (space.free_bytes < reserve_bytes(space.total_bytes)) {
+    return make_error(ErrorCode::kNoSpace,
+                      "the disk of the state " + state_.dir + " is full: " +
+                          words_for_bytes(space.free_bytes) + " of " +
+                          words_for_bytes(space.total_bytes) + " free, " +
+                          words_for_bytes(reserve_bytes(space.total_bytes)) +
+                          " are kept in reserve; free some space, and watching goes on by itself");
+  }
+  auto batch = std::make_unique<Batch>();
+  TRY_ASSIGN(batch->txn, state_.env->begin_write());
+  batch->opened_ns = clock_.boottime_ns();
+  batch_ = std::move(batch);
+  std::string booted;
+  TRY(state_.journal->boot(*batch_->txn, clock_, booted));
+  if (!booted.empty()) {
+    batch_->records += booted;
+    TRY_ASSIGN(const Head head, state_.journal->head(*batch_->txn));
+    batch_->first = batch_->last = head.seq;
+  }
+  return batch_->txn.get();
+}
+
+Status Engine::append(Record& record) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const std::string bytes, state_.journal->append(*open, record, clock_));
+  batch_->records += bytes;
+  if (batch_->first.value == 0) batch_->first = record.seq;
+  batch_->last = record.seq;
+  ++batch_->ops;
+  return {};
+}
+
+Status Engine::commit_if_due() {
+  if (!batch_) return {};
+  const bool full = batch_->ops >= options_.batch_ops_max ||
+                    state_.store->batch_bytes() + batch_->records.size() >= options_.batch_bytes_max;
+  const bool idle = walk_stack_.empty() && captures_.empty() && group_.items.empty() &&
+                    pipeline_.tasks_outstanding() == 0 && missing_.empty();
+  const bool old = clock_.boottime_ns() - batch_->opened_ns >= options_.batch_age_ns;
+  if (!full && !idle && !old) return {};
+  return commit();
+}
+
+Status Engine::commit() {
+  if (!batch_) return {};
+  if (batch_->first.value == 0 && state_.store->batch_bytes() == 0) {
+    batch_.reset();  // only looked
+    return {};
+  }
+  WriteTxn& open = *batch_->txn;
+  if (batch_->first.value != 0) {
+    TRY(state_.journal->end_batch(open, batch_->first, batch_->last));
+    TRY(save_counts(open));
+  }
+  TRY(state_.store->close_batch(open, batch_->records));
+  TRY(open.commit());
+  const Sequence last = batch_->last;
+  batch_.reset();
+  for (const ChunkId& id : claimed_) pipeline_.pending().release(id);
+  claimed_.clear();
+  if (!last_problem_.empty()) log_.info("writing works again");
+  last_problem_.clear();
+  if (on_commit && last.value != 0) on_commit(last);
+  return state_.store->after_commit();
+}
+
+// Undoes the batch and marks everything to be looked at again. What was in flight is dropped when it
+// arrives, by its generation.
+void Engine::fail_batch(const Error& error) {
+  if (error.message != last_problem_) log_.error(error.message);
+  last_problem_ = error.message;
+  batch_.reset();
+  if (auto status = state_.store->roll_back(); !status.ok()) log_.error(status.error().message);
+  ++generation_;
+  claimed_.clear();
+  pipeline_.pending().clear();
+  parked_.clear();
+  missing_.clear();
+  captures_.clear();
+  group_ = {};
+  walk_stack_.clear();
+  outstanding_.clear();
+  busy_dirs_.clear();
+  busy_names_.clear();
+  scans_running_ = 0;
+  for (auto& root : roots_) {
+    root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
+  }
+  stall_ = error;
+  stall_until_ns_ = clock_.boottime_ns() + kStallRetryNs;
+  std::vector<Waiter> waiters = std::move(waiters_);
+  waiters_.clear();
+  for (Waiter& waiter : waiters) waiter.done(error);
+}
+
+bool Engine::stalled() {
+  if (!stall_) return false;
+  if (clock_.boottime_ns() < stall_until_ns_) return true;
+  stall_until_ns_ = clock_.boottime_ns() + kStallRetryNs;
+  if (stall_->code == ErrorCode::kNoSpace) {
+    // Asks first: looking at whole trees in vain every second would help nobody.
+    auto space = free_space(state_.dir);
+    if (!space.ok() || space->free_bytes < reserve_bytes(space->total_bytes) * 5 / 4) {
+      for (Waiter& waiter : waiters_) waiter.done(*stall_);
+      waiters_.clear();
+      return true;
+    }
+  }
+  stall_.reset();
+  return false;
+}
+
+void Engine::drain_watchers() {
+  for (auto& root : roots_) {
+    if (!root->watcher) continue;
+    const int64_t now = clock_.boottime_ns();
+    bool overflow = false;
+    auto status = root->watcher->drain([&](const Hint& hint) {
+      overflow = overflow || hint.kind == HintKind::kOverflow;
+      root->dirty->add(hint, epoch_, now);
+    });
+    if (!status.ok()) {
+      log_.error(status.error().message);
+      overflow = true;
+      root->dirty->add_dir(root->root.node, true, epoch_, now);
+    }
+    if (!overflow) continue;
+    Record gap;
+    gap.kind = RecordKind::kGap;
+    gap.root = root->root.node;
+    gap.note = "the kernel's event queue overflowed; the whole tree is looked at again";
+    log_.warn(root->spec.name + ": " + gap.note);
+    if (auto gap_status = append(gap); !gap_status.ok()) fail_batch(gap_status.error());
+  }
+}
+
+std::vector<int> Engine::watch_fds() const {
+  std::vector<int> fds;
+  for (const auto& root : roots_) {
+    if (root->watcher) fds.push_back(root->watcher->fd());
+  }
+  return fds;
+}
+
+void Engine::flush(std::function<void(Result<Sequence>)> done) {
+  drain_watchers();
+  if (stall_) return done(*stall_);
+  waiters_.push_back({epoch_++, std::move(done)});
+}
+
+void Engine::reconcile_all(const std::string& why) {
+  log_.info("looking at everything again: " + why);
+  for (auto& root : roots_) {
+    root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
+  }
+}
+
+std::optional<uint64_t> Engine::lowest_epoch() const {
+  std::optional<uint64_t> lowest;
+  auto consider = [&](uint64_t epoch) { lowest = lowest ? std::min(*lowest, epoch) : epoch; };
+  if (!outstanding_.empty()) consider(outstanding_.begin()->first);
+  for (const Missing& missing : missing_) consider(missing.epoch);
+  for (const auto& root : roots_) {
+    if (auto epoch = root->dirty->lowest_epoch(); epoch && !root->lost) consider(*epoch);
+  }
+  return lowest;
+}
+
+// Nothing left to look at, so what is missing has not just moved elsewhere.
+bool Engine::quiet() const {
+  if (scans_running_ > 0 || !walk_stack_.empty()) return false;
+  const int64_t now = clock_.boottime_ns();
+  return std::none_of(roots_.begin(), roots_.end(), [&](const auto& root) {
+    const auto due = root->dirty->next_due_ns();
+    return !root->lost && due && *due <= now;
+  });
+}
+
+Status Engine::finish_flushes(bool& progress) {
+  if (waiters_.empty()) return {};
+  const auto lowest = lowest_epoch();
+  const auto done = std::stable_partition(waiters_.begin(), waiters_.end(), [&](const Waiter& w) {
+    return lowest && *lowest <= w.epoch;
+  });
+  if (done == waiters_.end()) return {};
+  TRY(commit());
+  TRY_ASSIGN(auto read, state_.env->begin_read());
+  TRY_ASSIGN(const Head head, state_.journal->head(*read));
+  std::vector<Waiter> finished(std::make_move_iterator(done), std::make_move_iterator(waiters_.end()));
+  waiters_.erase(done, waiters_.end());
+  for (Waiter& waiter : finished) waiter.done(head.seq);
+  progress = true;
+  return {};
+}
+
+int64_t Engine::next_wake_ns() const {
+  const int64_t now = clock_.boottime_ns();
+  if (stall_) return stall_until_ns_;
+  int64_t next = kNever;
+  if (batch_) next = std::min(next, batch_->opened_ns + options_.batch_age_ns);
+  for (const Missing& missing : missing_) next = std::min(next, missing.since_ns + kMissingWaitNs);
+  for (const auto& root : roots_) {
+    if (auto due = root->dirty->next_due_ns()) next = std::min(next, *due);
+    if (root->lost || !root->degraded.empty()) next = std::min(next, root->recheck_ns);
+  }
+  // Never at once without end: what is due but blocked is waited for, not spun on.
+  return next == kNever ? kNever : std::max(next, now + 1'000'000);
+}
+
+void Engine::count(size_t root, int64_t files, int64_t bytes) {
+  roots_[root]->files += files;
+  roots_[root]->bytes += bytes;
+}
+
+Status Engine::save_counts(WriteTxn& open) {
+  for (const auto& root : roots_) {
+    std::string value;
+    put_le(value, root->files);
+    put_le(value, root->bytes);
+    TRY(state_.journal->put_meta(open, "counts:" + root->spec.name, value));
+  }
+  return {};
+}
+
+Result<Snapshot> Engine::snapshot(const std::string& message,
+                                  const std::vector<std::pair<std::string, std::string>>& tags) {
+  if (stall_) return *stall_;
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const Head head, state_.journal->head(*open));
+  Snapshot snapshot;
+  snapshot.seq = head.seq;
+  snapshot.name = "s" + std::to_string(head.seq.value);
+  snapshot.message = message;
+  snapshot.tags = tags;
+  TRY_ASSIGN(const auto existing, state_.journal->snapshot(*open, snapshot.name));
+  if (existing) snapshot.name += "-" + std::to_string(head.seq.value + 1);
+  Record record;
+  record.kind = RecordKind::kSnapshot;
+  record.prev = head.seq;
+  record.note = snapshot.name + '\0' + message;
+  for (const auto& [key, value] : tags) record.note += '\0' + key + "=" + value;
+  auto status = append(record);
+  if (status.ok()) status = commit();
+  if (!status.ok()) {
+    fail_batch(status.error());
+    return status.error();
+  }
+  snapshot.time_ns = record.time_ns;
+  return snapshot;
+}
+
+Status Engine::remove_snapshot(const std::string& name) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto existing, state_.journal->snapshot(*open, name));
+  if (!existing) {
+    return make_error(ErrorCode::kNotFound, "there is no snapshot " + display_path(name) +
+                                                "; holdfast snapshots lists them");
+  }
+  Record record;
+  record.kind = RecordKind::kSnapshot;
+  record.flags = kFlagSnapshotRemoved;
+  record.note = name;
+  auto status = append(record);
+  if (status.ok()) status = commit();
+  if (!status.ok()) fail_batch(status.error());
+  return status;
+}
+
+Result<Sequence> Engine::journal_note(RecordKind kind, NodeId root, const std::string& note) {
+  Record record;
+  record.kind = kind;
+  record.root = root;
+  record.note = note;
+  auto status = append(record);
+  if (status.ok()) status = commit();
+  if (!status.ok()) {
+    fail_batch(status.error());
+    return status.error();
+  }
+  return record.seq;
+}
+
+EngineStatus Engine::status() const {
+  EngineStatus status;
+  if (auto read = state_.env->begin_read(); read.ok()) {
+    if (auto head = state_.journal->head(**read); head.ok()) status.seq = head->seq;
+  }
+  status.scanning = !walk_stack_.empty() || scans_running_ > 0;
+  const int64_t now = clock_.boottime_ns();
+  for (const auto& root : roots_) {
+    RootStatus entry;
+    entry.name = root->spec.name;
+    entry.path = root->spec.path;
+    entry.backend = root->watcher ? root->watcher->backend() : "none";
+    entry.files = static_cast<uint64_t>(std::max<int64_t>(0, root->files));
+    entry.bytes = static_cast<uint64_t>(std::max<int64_t>(0, root->bytes));
+    entry.degraded = root->degraded;
+    entry.lost = root->lost;
+    entry.coverage = root->lost                ? "lost: the directory is gone or is not the same"
+                     : !root->degraded.empty() ? "partial"
+                     : status.scanning         ? "scanning"
+                     : root->watcher           ? "full"
+                                               : "none: no service watches";
+    if (auto due = root->dirty->next_due_ns(); due && *due < now) {
+      entry.lag_ms = (now - *due) / 1'000'000;
+    }
+    for (const std::string& problem : root->degraded) status.problems.push_back(problem);
+    if (root->lost) {
+      status.problems.push_back(root->spec.path + " is not there; nothing is recorded as deleted, "
+                                                  "and watching resumes when it is back");
+    }
+    status.roots.push_back(std::move(entry));
+  }
+  if (stall_) status.problems.push_back(stall_->message);
+  return status;
+}
+
+}  // namespace holdfast

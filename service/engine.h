@@ -1,0 +1,199 @@
+// Engine: the one owner of all mutable state while a service runs: what is dirty, what is being looked
+// at, and the batch that is being written.
+//
+//   hints -> DirtySet -> look (scan or statx) -> compare with the journal -> capture -> records -> batch
+//
+// One thread, the loop's. step() does a bounded piece of work and never waits for workers; tests turn it
+// by hand. A batch is one LMDB transaction plus the frames it refers to; it is closed (journal frame,
+// fdatasync, commit) when it is 100 ms old, large, or nothing else is to be done. The write transaction
+// itself is the view of what is not committed yet.
+//
+// Consistency: a directory is looked at by one operation at a time (busy_dirs_), a name captured by one
+// (busy_names_); what arrives meanwhile waits in the dirty set. Every item carries an epoch: flush() is
+// done when nothing of its epoch or an earlier one is left and the batch is durable.
+//
+// Failure: whatever goes wrong while a batch is written (disk full above all), the batch is undone in both
+// LMDB and packs, the roots are marked to be looked at again, and work resumes when it can.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ignore.h"
+#include "base/log.h"
+#include "service/pipeline.h"
+#include "service/state.h"
+#include "watcher/dirty_set.h"
+#include "watcher/watcher.h"
+
+namespace holdfast {
+
+struct RootSpec {
+  std::string name;
+  std::string path;  // absolute
+  std::vector<std::string> excludes;
+};
+
+struct EngineOptions {
+  size_t workers = 2;
+  bool watch = true;  // false: reconcile only (a command without a service)
+  int64_t batch_age_ns = 100'000'000;
+  size_t batch_ops_max = 10'000;
+  uint64_t batch_bytes_max = 16ull << 20;
+  int64_t settle_ns = 100'000'000;
+  // A hot file is captured again only after this many times what its last capture took.
+  int64_t hold_factor = 4;
+};
+
+struct RootStatus {
+  std::string name, path, backend, coverage;
+  uint64_t files = 0, bytes = 0;
+  int64_t lag_ms = 0;
+  std::vector<std::string> degraded;
+  bool lost = false;
+};
+
+struct EngineStatus {
+  Sequence seq;
+  bool scanning = false;
+  std::vector<RootStatus> roots;
+  std::vector<std::string> problems;
+};
+
+class Engine {
+ public:
+  // `state`, `clock` and `log` outlive the engine. `wake` is called from worker threads when step() has
+  // something to do.
+  Engine(State& state, const Clock& clock, Log& log, EngineOptions options,
+         std::function<void()> wake);
+  ~Engine();
+
+  Status start();                         // journals the start and the gap since the last run
+  Status add_root(const RootSpec& spec);  // and begins to reconcile it
+  Status stop();                          // commits what is open and journals the stop
+
+  bool step();                            // false: nothing to do before next_wake_ns() or wake
+  int64_t next_wake_ns() const;           // clock.boottime_ns() when to step again at the latest
+  void wait(int64_t timeout_ns) { pipeline_.wait(timeout_ns); }
+  void drain_watchers();
+  std::vector<int> watch_fds() const;
+
+  // Calls back, from step(), with the sequence that covers everything that happened before this call.
+  void flush(std::function<void(Result<Sequence>)> done);
+  void reconcile_all(const std::string& why);
+  // These take effect in a batch of their own, durable on return. Call flush() first.
+  Result<Snapshot> snapshot(const std::string& message,
+                            const std::vector<std::pair<std::string, std::string>>& tags);
+  Status remove_snapshot(const std::string& name);
+  Result<Sequence> journal_note(RecordKind kind, NodeId root, const std::string& note);
+
+  EngineStatus status() const;
+  State& state() { return state_; }
+  // Called after each commit with the new head.
+  std::function<void(Sequence)> on_commit;
+
+ private:
+  struct RootState;
+  struct Batch;
+  struct Missing;
+  struct Place;
+  struct Look;
+  struct Waiter;
+
+  // engine.cpp
+  Status turn(bool& progress);
+  Status take_outputs(bool& progress);
+  Status finish_flushes(bool& progress);
+  Result<WriteTxn*> txn();
+  Status append(Record& record);
+  Status commit();
+  Status commit_if_due();
+  void fail_batch(const Error& error);
+  bool stalled();
+  std::optional<uint64_t> lowest_epoch() const;
+  bool quiet() const;
+  void count(size_t root, int64_t files, int64_t bytes);
+  Status save_counts(WriteTxn& txn);
+
+  // engine_look.cpp
+  Status start_work(bool& progress);
+  Status look_at(size_t root, DirtyDir dirty);
+  Result<std::shared_ptr<Fd>> open_dir(size_t root, NodeId dir, uint64_t epoch, std::string& path);
+  Status scanned(ScanResult result);
+  Status compare(Look& look);
+  Status compare_name(Look& look, const std::string& name, const StatxResult* now,
+                      const std::optional<Entry>& old);
+  Status appeared(Look& look, const std::string& name, const StatxResult& now,
+                  const std::optional<Entry>& old);
+  Status compare_self(Look& look);
+  void descend(Look& look, NodeId dir);
+  void watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
+  void capture(Look& look, const std::string& name, uint64_t bytes);
+  void close_capture_group();
+  bool excluded(const Look& look, const std::string& name, bool is_dir) const;
+  void root_lost(size_t root, const std::string& why);
+
+  // engine_apply.cpp
+  Result<Place> place(size_t root, NodeId dir, const std::string& name, FileType type,
+                      const FileStat& stat);
+  bool still_there(size_t root, NodeId parent, const std::string& name, uint64_t inode);
+  Status captured(CaptureOutput output);
+  Status apply(size_t root, CaptureResult& result, uint64_t epoch, bool offline);
+  Status apply_parked();
+  Status journal_move(size_t root, NodeId dir, const std::string& name, const Place& place,
+                      const FileStat& stat, bool offline);
+  Status displace(size_t root, const Entry& old);
+  Status resolve_missing(bool everything);
+  Status delete_tree(size_t root, NodeId parent, const std::string& name, NodeId node, FileType type,
+                     bool offline);
+  Status delete_one(size_t root, NodeId parent, const std::string& name, NodeId node, FileType type,
+                    bool offline);
+  Result<bool> alive(NodeId dir);
+
+  State& state_;
+  const Clock& clock_;
+  Log& log_;
+  EngineOptions options_;
+  std::vector<std::unique_ptr<RootState>> roots_;
+  std::unique_ptr<Batch> batch_;
+  std::vector<ChunkId> claimed_;  // chunks appended in this batch
+  uint64_t generation_ = 1;
+  uint64_t epoch_ = 1;
+  std::map<uint64_t, size_t> outstanding_;  // by epoch: walks, looks, captures
+  struct Walk {
+    size_t root;
+    NodeId dir;
+    uint64_t epoch;
+    bool offline;
+  };
+  std::vector<Walk> walk_stack_;
+  std::deque<CaptureTask> captures_;
+  CaptureTask group_;
+  uint64_t group_bytes_ = 0;
+  size_t scans_running_ = 0;
+  std::unordered_set<NodeId, NodeIdHash> busy_dirs_;
+  std::set<std::pair<NodeId, std::string>> busy_names_;
+  struct Parked {
+    size_t root;
+    CaptureResult result;
+    uint64_t epoch;
+    bool offline;
+  };
+  std::vector<Parked> parked_;
+  std::vector<Missing> missing_;
+  std::vector<Waiter> waiters_;
+  std::optional<Error> stall_;
+  int64_t stall_until_ns_ = 0;
+  std::string last_problem_;
+  Pipeline pipeline_;  // last: its threads end before what they use
+};
+
+}  // namespace holdfast

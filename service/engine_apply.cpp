@@ -1,0 +1,327 @@
+// The engine's writing half: what was captured, moved or found missing becomes records.
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "base/path.h"
+#include "service/engine.h"
+#include "service/engine_parts.h"
+
+namespace holdfast {
+
+namespace {
+constexpr int64_t kMissingWaitNs = 200'000'000;
+
+Record record_of(const CaptureResult& result) {
+  Record record;
+  record.type = result.type;
+  record.parent = result.dir;
+  record.name = result.name;
+  record.stat = result.stat;
+  record.hash = result.hash;
+  record.content = result.content;
+  record.link_target = result.link_target;
+  record.xattrs = result.xattrs;
+  if (result.sparse) record.flags |= kFlagSparse;
+  if (result.state == CaptureState::kUnstable) record.flags |= kFlagUnstable;
+  if (result.state == CaptureState::kUnreadable) {
+    record.flags |= kFlagUnreadable;
+    record.note = result.problem;
+  }
+  if (result.stat.mtime_ns != result.stat.ctime_ns) record.flags |= kFlagMtimeSet;
+  return record;
+}
+
+Verdict simple_verdict(const Record& now, const Record& before) {
+  const bool offline = (now.flags & kFlagOffline) != 0;
+  if (now.content == before.content && now.hash == before.hash) {
+    return now.stat.mtime_ns != before.stat.mtime_ns ? Verdict::kTimeOnly : Verdict::kAttrOnly;
+  }
+  if (offline) return Verdict::kModifiedOffline;
+  return now.stat.mtime_ns == before.stat.mtime_ns ? Verdict::kMtimePreserved : Verdict::kModified;
+}
+
+int64_t bytes_of(const Record& record) {
+  return record.type == FileType::kFile ? static_cast<int64_t>(record.stat.size) : 0;
+}
+}  // namespace
+
+bool Engine::still_there(size_t index, NodeId parent, const std::string& name, uint64_t inode) {
+  auto open = txn();
+  if (!open.ok()) return false;
+  auto path = state_.journal->dir_path(**open, parent, kHead);
+  if (!path.ok()) return false;
+  auto dir = open_beneath(roots_[index]->fd.get(), *path, O_PATH | O_DIRECTORY);
+  if (!dir.ok()) return false;
+  auto st = statx_name(dir->get(), name);
+  return st.ok() && st->inode == inode;
+}
+
+Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name, FileType type,
+                                    const FileStat& stat) {
+  Place place;
+  TRY_ASSIGN(WriteTxn * open, txn());
+  const Journal& journal = *state_.journal;
+  TRY_ASSIGN(place.old, journal.entry(*open, dir, name, kHead));
+  if (place.old) {
+    TRY_ASSIGN(place.version, journal.version(*open, place.old->node, kHead));
+    if (place.version && same_identity(*place.version, type, stat)) {
+      place.how = Place::How::kSame;
+      place.node = place.old->node;
+      return place;
+    }
+    place.version.reset();
+  }
+  TRY_ASSIGN(const auto known, journal.inode(*open, roots_[index]->root.node, stat.inode));
+  if (!known) return place;
+  TRY_ASSIGN(auto version, journal.version(*open, known->node, kHead));
+  if (!version || !same_identity(*version, type, stat)) return place;  // the number was used again
+  place.node = known->node;
+  const auto gone = std::find_if(missing_.begin(), missing_.end(),
+                                 [&](const Missing& m) { return m.node == known->node; });
+  if (gone != missing_.end()) {
+    place.how = Place::How::kRename;
+    place.from_parent = gone->parent;
+    place.from_name = gone->name;
+    missing_.erase(gone);
+  } else if (version->kind == RecordKind::kDelete ||
+             (type != FileType::kDir &&
+              still_there(index, version->parent, version->name, stat.inode))) {
+    place.how = Place::How::kLink;
+  } else {
+    place.how = Place::How::kRename;
+    place.from_parent = version->parent;
+    place.from_name = version->name;
+  }
+  place.version = std::move(version);
+  return place;
+}
+
+// The node that a name led to is about to lose it to another one.
+Status Engine::displace(size_t index, const Entry& old) {
+  if (old.type == FileType::kDir) {
+    TRY_ASSIGN(WriteTxn * open, txn());
+    std::vector<Entry> children;
+    TRY(state_.journal->for_each_entry(*open, old.node, kHead, [&](const Entry& entry) {
+      children.push_back(entry);
+      return Visit::kContinue;
+    }));
+    for (const Entry& child : children) {
+      TRY(delete_tree(index, old.node, child.name, child.node, child.type, false));
+    }
+    if (roots_[index]->watcher) roots_[index]->watcher->remove_dir(old.node);
+    roots_[index]->dirty->forget(old.node);
+    return {};
+  }
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto version, state_.journal->version(*open, old.node, kHead));
+  if (version) count(index, -1, -bytes_of(*version));
+  return {};
+}
+
+Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, const Place& place,
+                            const FileStat& stat, bool offline) {
+  if (place.old) TRY(displace(index, *place.old));
+  Record record = *place.version;
+  record.kind = place.how == Place::How::kLink ? RecordKind::kLink : RecordKind::kRename;
+  record.verdict = Verdict::kAttrOnly;
+  record.flags = (record.flags & kFlagSparse) | (offline ? kFlagOffline : 0u) |
+                 (place.old ? kFlagReplaced : 0u);
+  record.prev = place.version->seq;
+  record.parent = dir;
+  record.name = name;
+  record.stat = stat;
+  record.from_parent = place.how == Place::How::kRename ? place.from_parent : NodeId{};
+  record.from_name = place.how == Place::How::kRename ? place.from_name : "";
+  record.note.clear();
+  if (record.kind == RecordKind::kLink) count(index, 1, bytes_of(record));
+  return append(record);
+}
+
+Result<bool> Engine::alive(NodeId dir) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto version, state_.journal->version(*open, dir, kHead));
+  return version && version->kind != RecordKind::kDelete;
+}
+
+Status Engine::captured(CaptureOutput output) {
+  if (output.generation != generation_) return {};
+  if (!output.frames.empty()) {
+    TRY_ASSIGN(WriteTxn * open, txn());
+    for (const NewFrame& frame : output.frames) {
+      TRY(state_.store->append(*open, frame));
+      for (const ChunkInFrame& chunk : frame.chunks) claimed_.push_back(chunk.id);
+    }
+  }
+  for (CaptureResult& result : output.results) {
+    parked_.push_back({output.root, std::move(result), output.epoch, output.offline});
+  }
+  return apply_parked();
+}
+
+// Journals the results whose chunks have all arrived; chunks of other workers may still be on their way.
+Status Engine::apply_parked() {
+  std::vector<Parked> waiting;
+  std::vector<Parked> now = std::move(parked_);
+  parked_.clear();
+  for (Parked& parked : now) {
+    TRY_ASSIGN(WriteTxn * open, txn());
+    const bool arrived =
+        std::all_of(parked.result.awaited.begin(), parked.result.awaited.end(),
+                    [&](const ChunkId& id) { return state_.store->has(*open, id); });
+    if (!arrived) {
+      waiting.push_back(std::move(parked));
+      continue;
+    }
+    busy_names_.erase({parked.result.dir, parked.result.name});
+    if (auto left = outstanding_.find(parked.epoch); --left->second == 0) outstanding_.erase(left);
+    TRY(apply(parked.root, parked.result, parked.epoch, parked.offline));
+  }
+  parked_ = std::move(waiting);
+  return {};
+}
+
+Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool offline) {
+  RootState& root = *roots_[index];
+  const int64_t now = clock_.boottime_ns();
+  if (result.state == CaptureState::kGone) {
+    root.dirty->add_name(result.dir, result.name, epoch, now);
+    return {};
+  }
+  TRY_ASSIGN(const bool dir_alive, alive(result.dir));
+  if (!dir_alive) return {};
+  const int64_t hold = std::max(options_.settle_ns, result.took_ns * options_.hold_factor);
+  root.dirty->hold(result.dir, result.name, now + hold);
+  if (result.state == CaptureState::kUnstable) {
+    root.dirty->add_name(result.dir, result.name, epoch_, now + hold);
+  }
+  if (result.type == FileType::kDir) {  // became a directory since it was looked at
+    root.dirty->add_name(result.dir, result.name, epoch, now);
+    return {};
+  }
+  TRY_ASSIGN(Place found, place(index, result.dir, result.name, result.type, result.stat));
+  Record record = record_of(result);
+  record.root = root.root.node;
+  if (offline) record.flags |= kFlagOffline;
+  TRY_ASSIGN(WriteTxn * open, txn());
+  if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
+    TRY(journal_move(index, result.dir, result.name, found, found.version->stat, offline));
+    TRY_ASSIGN(found.version, state_.journal->version(*open, found.node, kHead));
+    found.how = Place::How::kSame;
+  }
+  if (found.how == Place::How::kSame) {
+    const Record& before = *found.version;
+    const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
+    const bool same_content = before.content == record.content && before.hash == record.hash;
+    if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
+        before.link_target == record.link_target && (before.flags & kept) == (record.flags & kept)) {
+      return {};
+    }
+    record.kind = same_content ? RecordKind::kAttrib : RecordKind::kModify;
+    record.node = found.node;
+    record.prev = before.seq;
+    record.verdict = simple_verdict(record, before);
+    count(index, 0, bytes_of(record) - bytes_of(before));
+    return append(record);
+  }
+  record.kind = RecordKind::kCreate;
+  if (found.old) {
+    TRY_ASSIGN(const auto replaced, state_.journal->version(*open, found.old->node, kHead));
+    TRY(displace(index, *found.old));
+    record.flags |= kFlagReplaced;
+    if (replaced) record.prev = replaced->seq;
+    record.verdict = offline ? Verdict::kModifiedOffline : Verdict::kReplaced;
+  }
+  TRY_ASSIGN(open, txn());  // displacing may have closed the batch
+  TRY_ASSIGN(record.node, state_.journal->new_node(*open));
+  count(index, 1, bytes_of(record));
+  return append(record);
+}
+
+Status Engine::resolve_missing(bool everything) {
+  const int64_t now = clock_.boottime_ns();
+  const bool walking = !walk_stack_.empty() || scans_running_ > 0;
+  std::vector<Missing> due;
+  for (size_t i = 0; i < missing_.size();) {
+    const bool waited = !walking && now - missing_[i].since_ns >= kMissingWaitNs;
+    const bool event_waited = !missing_[i].offline && now - missing_[i].since_ns >= kMissingWaitNs;
+    if (!everything && !waited && !event_waited) {
+      ++i;
+      continue;
+    }
+    due.push_back(std::move(missing_[i]));
+    missing_[i] = std::move(missing_.back());
+    missing_.pop_back();
+  }
+  std::sort(due.begin(), due.end(), [](const Missing& a, const Missing& b) {
+    return std::tie(a.parent, a.name) < std::tie(b.parent, b.name);
+  });
+  for (const Missing& missing : due) {
+    TRY_ASSIGN(WriteTxn * open, txn());
+    TRY_ASSIGN(const auto entry, state_.journal->entry(*open, missing.parent, missing.name, kHead));
+    if (!entry || entry->node != missing.node) continue;
+    TRY(delete_tree(missing.root, missing.parent, missing.name, missing.node, missing.type,
+                    missing.offline));
+  }
+  return {};
+}
+
+// Journals the end of a name and of everything below it, children first.
+Status Engine::delete_tree(size_t index, NodeId parent, const std::string& name, NodeId node,
+                           FileType type, bool offline) {
+  struct Level {
+    NodeId parent;
+    std::string name;
+    NodeId node;
+    FileType type;
+    bool opened;
+  };
+  std::vector<Level> stack{{parent, name, node, type, false}};
+  while (!stack.empty()) {
+    Level& top = stack.back();
+    if (top.type == FileType::kDir && !top.opened) {
+      top.opened = true;
+      const NodeId dir = top.node;
+      TRY_ASSIGN(WriteTxn * open, txn());
+      std::vector<Level> children;
+      TRY(state_.journal->for_each_entry(*open, dir, kHead, [&](const Entry& entry) {
+        children.push_back({dir, entry.name, entry.node, entry.type, false});
+        return Visit::kContinue;
+      }));
+      std::reverse(children.begin(), children.end());
+      stack.insert(stack.end(), children.begin(), children.end());
+      continue;
+    }
+    const Level done = std::move(stack.back());
+    stack.pop_back();
+    TRY(delete_one(index, done.parent, done.name, done.node, done.type, offline));
+    if (batch_ && batch_->ops >= options_.batch_ops_max) TRY(commit());
+  }
+  return {};
+}
+
+Status Engine::delete_one(size_t index, NodeId parent, const std::string& name, NodeId node,
+                          FileType type, bool offline) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto version, state_.journal->version(*open, node, kHead));
+  if (!version) return {};
+  Record record = *version;
+  record.kind = RecordKind::kDelete;
+  record.verdict = Verdict::kNone;
+  record.prev = version->seq;
+  record.parent = parent;
+  record.name = name;
+  record.flags = (record.flags & kFlagSparse) | (offline ? kFlagOffline : 0u);
+  record.from_parent = {};
+  record.from_name.clear();
+  record.note.clear();
+  if (type == FileType::kDir) {
+    if (roots_[index]->watcher) roots_[index]->watcher->remove_dir(node);
+    roots_[index]->dirty->forget(node);
+  } else {
+    count(index, -1, -bytes_of(record));
+  }
+  return append(record);
+}
+
+}  // namespace holdfast

@@ -1,0 +1,406 @@
+// The engine's looking half: what is dirty or to be walked is opened, watched, listed and compared with
+// the journal.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/path.h"
+#include "service/engine.h"
+#include "service/engine_parts.h"
+
+namespace holdfast {
+
+namespace {
+constexpr size_t kCaptureNamesMax = 256;
+constexpr uint64_t kCaptureBytesTarget = kFrameTargetBytes;
+constexpr size_t kCaptureBacklogMax = 32;
+constexpr size_t kScansMax = 16;
+constexpr int64_t kRecheckNs = 10'000'000'000;
+}  // namespace
+
+Status Engine::start_work(bool& progress) {
+  const int64_t now = clock_.boottime_ns();
+  for (size_t i = 0; i < roots_.size(); ++i) {
+    RootState& root = *roots_[i];
+    if ((root.lost || !root.degraded.empty()) && root.recheck_ns <= now) {
+      root.recheck_ns = now + kRecheckNs;
+      root.lost = false;
+      root.degraded.clear();
+      root.dirty->add_dir(root.root.node, true, epoch_, now);
+    }
+    for (int taken = 0; taken < 64 && captures_.size() < kCaptureBacklogMax; ++taken) {
+      if (root.lost || scans_running_ >= kScansMax) break;
+      auto dirty = root.dirty->take(now, !waiters_.empty(), [&](NodeId dir) {
+        return busy_dirs_.contains(dir);
+      });
+      if (!dirty) break;
+      progress = true;
+      TRY(look_at(i, std::move(*dirty)));
+      TRY(commit_if_due());
+    }
+  }
+  // Walks go in the order of a depth-first traversal, one batch of open directories at a time.
+  std::vector<Walk> blocked;
+  while (!walk_stack_.empty() && scans_running_ < kScansMax && pipeline_.has_room() &&
+         captures_.size() < kCaptureBacklogMax) {
+    const Walk walk = walk_stack_.back();
+    walk_stack_.pop_back();
+    if (busy_dirs_.contains(walk.dir)) {
+      blocked.push_back(walk);
+      continue;
+    }
+    progress = true;
+    DirtyDir dirty;
+    dirty.dir = walk.dir;
+    dirty.all = dirty.recursive = dirty.self = true;
+    dirty.epoch = walk.epoch;
+    auto status = look_at(walk.root, std::move(dirty));
+    if (auto left = outstanding_.find(walk.epoch); left != outstanding_.end() && --left->second == 0) {
+      outstanding_.erase(left);
+    }
+    TRY(status);
+  }
+  walk_stack_.insert(walk_stack_.end(), blocked.begin(), blocked.end());
+  if (walk_stack_.empty() && scans_running_ == 0) close_capture_group();
+  while (!captures_.empty() && pipeline_.has_room()) {
+    progress = true;
+    pipeline_.submit(std::move(captures_.front()));
+    captures_.pop_front();
+  }
+  return {};
+}
+
+// Opens the directory by its present path and makes sure that it is the node the journal means. Where it
+// is not, the doubt moves up to its parent, which will find out. nullptr: nothing to look at now.
+Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, NodeId dir, uint64_t epoch,
+                                             std::string& path) {
+  RootState& root = *roots_[index];
+  TRY_ASSIGN(WriteTxn * open, txn());
+  auto found = state_.journal->dir_path(*open, dir, kHead);
+  if (!found.ok()) {
+    if (found.error().code != ErrorCode::kNotFound) return found.error();
+    root.dirty->forget(dir);
+    return std::shared_ptr<Fd>();
+  }
+  path = std::move(*found);
+  TRY_ASSIGN(auto version, state_.journal->version(*open, dir, kHead));
+  if (!version) return std::shared_ptr<Fd>();
+  if (dir == root.root.node) {
+    auto fd = open_directory(root.spec.path);
+    if (!fd.ok()) {
+      root_lost(index, fd.error().message);
+      return std::shared_ptr<Fd>();
+    }
+    root.fd = std::move(*fd);
+  }
+  auto fd = open_beneath(root.fd.get(), path, O_PATH | O_DIRECTORY);
+  std::optional<StatxResult> st;
+  if (fd.ok()) {
+    if (auto statx = statx_fd(fd->get()); statx.ok()) st = *statx;
+  }
+  const bool same = st && (dir == root.root.node ||
+                           same_identity(*version, FileType::kDir, to_file_stat(*st)));
+  if (!same) {
+    if (dir != root.root.node) {
+      root.dirty->add_name(version->parent, version->name, epoch, clock_.boottime_ns());
+    }
+    return std::shared_ptr<Fd>();
+  }
+  if (dir == root.root.node) root.mount_id = st->mount_id;
+  if (st->mount_id != root.mount_id) return std::shared_ptr<Fd>();  // another file system: not ours
+  return std::make_shared<Fd>(std::move(*fd));
+}
+
+void Engine::root_lost(size_t index, const std::string& why) {
+  RootState& root = *roots_[index];
+  root.lost = true;
+  root.recheck_ns = clock_.boottime_ns() + kRecheckNs;
+  Record gap;
+  gap.kind = RecordKind::kGap;
+  gap.root = root.root.node;
+  gap.note = "the root is lost: " + why + "; nothing is taken as deleted";
+  log_.error(root.spec.path + ": " + gap.note);
+  if (auto status = append(gap); !status.ok()) fail_batch(status.error());
+}
+
+void Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string& path) {
+  RootState& root = *roots_[index];
+  if (!root.watcher) return;
+  auto status = root.watcher->add_dir(dir, dir_fd);
+  if (status.ok() || status.error().code == ErrorCode::kNotFound) return;
+  if (!root.degraded.empty()) return;  // one message for one cause
+  root.degraded.push_back(status.error().message);
+  root.recheck_ns = clock_.boottime_ns() + kRecheckNs;
+  log_.error(root.spec.name + ": " + display_path(path) + ": " + status.error().message);
+  Record gap;
+  gap.kind = RecordKind::kGap;
+  gap.root = root.root.node;
+  gap.note = "not everything can be watched: " + status.error().message;
+  if (auto appended = append(gap); !appended.ok()) fail_batch(appended.error());
+}
+
+Status Engine::look_at(size_t index, DirtyDir dirty) {
+  std::string path;
+  TRY_ASSIGN(auto fd, open_dir(index, dirty.dir, dirty.epoch, path));
+  if (!fd) return {};
+  if (dirty.all || dirty.recursive) {
+    watch_dir(index, dirty.dir, fd->get(), path);
+    ScanTask task;
+    task.root = index;
+    task.dir = dirty.dir;
+    task.dir_fd = std::move(fd);
+    task.path = std::move(path);
+    task.epoch = dirty.epoch;
+    task.generation = generation_;
+    task.recursive = dirty.recursive;
+    task.offline = dirty.recursive;  // found by walking, not announced by an event
+    ++outstanding_[dirty.epoch];
+    ++scans_running_;
+    busy_dirs_.insert(dirty.dir);
+    pipeline_.submit(std::move(task));
+    return {};
+  }
+  Look look;
+  look.root = index;
+  look.dir = dirty.dir;
+  look.epoch = dirty.epoch;
+  look.path = std::move(path);
+  look.names = std::move(dirty.names);
+  std::sort(look.names.begin(), look.names.end());
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto tag, state_.journal->entry(*open, dirty.dir, "CACHEDIR.TAG", kHead));
+  look.cache_dir = tag && holds_cachedir_tag(fd->get());
+  for (const std::string& name : look.names) {
+    if (auto st = statx_name(fd->get(), name); st.ok()) look.entries.push_back({name, *st});
+  }
+  auto self = statx_fd(fd->get());
+  if (!self.ok()) return {};  // it is going away; its parent hears of it
+  look.self = *self;
+  if (dirty.self) {
+    look.xattrs.emplace();
+    if (auto xattrs = read_xattrs_of_name(fd->get(), "."); xattrs.ok()) {
+      for (auto& [name, value] : *xattrs) look.xattrs->push_back({name, value});
+    }
+  }
+  look.dir_fd = std::move(fd);
+  TRY(compare(look));
+  close_capture_group();
+  return {};
+}
+
+Status Engine::scanned(ScanResult result) {
+  if (result.task.generation != generation_) return {};
+  --scans_running_;
+  busy_dirs_.erase(result.task.dir);
+  if (auto left = outstanding_.find(result.task.epoch); --left->second == 0) outstanding_.erase(left);
+  RootState& root = *roots_[result.task.root];
+  if (!result.status.ok()) {
+    if (result.status.error().code == ErrorCode::kNotFound) return {};
+    log_.warn("cannot list " + join_path(root.spec.path, display_path(result.task.path)) + ": " +
+              result.status.error().message);
+    Record gap;
+    gap.kind = RecordKind::kGap;
+    gap.root = root.root.node;
+    gap.note = "cannot list " + display_path(result.task.path) + ": " + result.status.error().message;
+    return append(gap);
+  }
+  Look look;
+  look.root = result.task.root;
+  look.dir = result.task.dir;
+  look.dir_fd = std::move(result.task.dir_fd);
+  look.path = std::move(result.task.path);
+  look.epoch = result.task.epoch;
+  look.all = true;
+  look.recursive = result.task.recursive;
+  look.offline = result.task.offline;
+  look.cache_dir = result.cache_dir;
+  look.self = result.self;
+  look.xattrs = std::move(result.xattrs);
+  look.entries = std::move(result.entries);
+  return compare(look);
+}
+
+bool Engine::excluded(const Look& look, const std::string& name, bool is_dir) const {
+  const RootState& root = *roots_[look.root];
+  if (look.cache_dir && name != "CACHEDIR.TAG") return true;
+  const std::string path = join_path(look.path, name);
+  if (!root.own_state.empty() && path == root.own_state) return true;
+  // Holdfast's own unfinished work (restore) is never a version of anything.
+  if (name.starts_with(".holdfast-tmp-")) return true;
+  return !root.spec.excludes.empty() && root.ignore.excluded(path, is_dir);
+}
+
+// Walks what is there and what the journal says side by side, in the order of names.
+Status Engine::compare(Look& look) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  std::vector<Entry> known;
+  if (look.all) {
+    TRY(state_.journal->for_each_entry(*open, look.dir, kHead, [&](const Entry& entry) {
+      known.push_back(entry);
+      return Visit::kContinue;
+    }));
+    if (look.dir == roots_[look.root]->root.node && look.entries.empty() && known.size() > 1) {
+      TRY_ASSIGN(const auto version, state_.journal->version(*open, look.dir, kHead));
+      if (version && !same_identity(*version, FileType::kDir, to_file_stat(look.self))) {
+        root_lost(look.root, "another, empty directory is there (is something not mounted?)");
+        return {};
+      }
+    }
+  } else {
+    for (const std::string& name : look.names) {
+      TRY_ASSIGN(auto entry, state_.journal->entry(*open, look.dir, name, kHead));
+      if (entry) known.push_back(std::move(*entry));
+    }
+  }
+  auto now = look.entries.begin();
+  auto old = known.begin();
+  while (now != look.entries.end() || old != known.end()) {
+    const bool take_now = now != look.entries.end() && (old == known.end() || now->name <= old->name);
+    const bool take_old = old != known.end() && (now == look.entries.end() || old->name <= now->name);
+    const std::string name = take_now ? now->name : old->name;
+    TRY(compare_name(look, name, take_now ? &now->stat : nullptr,
+                     take_old ? std::optional<Entry>(*old) : std::nullopt));
+    if (take_now) ++now;
+    if (take_old) ++old;
+  }
+  return compare_self(look);
+}
+
+Status Engine::compare_name(Look& look, const std::string& name, const StatxResult* now,
+                            const std::optional<Entry>& old) {
+  if (now != nullptr && excluded(look, name, S_ISDIR(now->mode))) now = nullptr;
+  if (now == nullptr && !old) return {};
+  if (busy_names_.contains({look.dir, name})) {
+    // Being captured: looked at again when that is done.
+    roots_[look.root]->dirty->add_name(look.dir, name, look.epoch,
+                                       clock_.boottime_ns() + 2'000'000);
+    return {};
+  }
+  if (now == nullptr) {
+    const bool listed = std::any_of(missing_.begin(), missing_.end(), [&](const Missing& m) {
+      return m.parent == look.dir && m.name == name;
+    });
+    if (!listed) {
+      missing_.push_back({look.root, look.dir, name, old->node, old->type, look.epoch, look.offline,
+                          clock_.boottime_ns()});
+    }
+    return {};
+  }
+  const FileType type = file_type_of_mode(now->mode);
+  const FileStat stat = to_file_stat(*now);
+  if (old) {
+    TRY_ASSIGN(WriteTxn * open, txn());
+    TRY_ASSIGN(const auto version, state_.journal->version(*open, old->node, kHead));
+    if (version && same_identity(*version, type, stat)) {
+      if (type == FileType::kDir) {
+        if (look.recursive) descend(look, old->node);
+        return {};
+      }
+      const bool retry = (version->flags & kFlagUnstable) != 0;
+      if (version->stat != stat || retry) capture(look, name, stat.size);
+      return {};
+    }
+  }
+  return appeared(look, name, *now, old);
+}
+
+// A name that leads to something the journal does not have there.
+Status Engine::appeared(Look& look, const std::string& name, const StatxResult& now,
+                        const std::optional<Entry>& old) {
+  const FileType type = file_type_of_mode(now.mode);
+  const FileStat stat = to_file_stat(now);
+  TRY_ASSIGN(Place found, place(look.root, look.dir, name, type, stat));
+  if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
+    const bool unread = type == FileType::kFile &&
+                        (look.offline || found.version->stat.size != stat.size ||
+                         found.version->stat.mtime_ns != stat.mtime_ns);
+    TRY(journal_move(look.root, look.dir, name, found, unread ? found.version->stat : stat,
+                     look.offline));
+    if (unread) capture(look, name, stat.size);
+    if (type == FileType::kDir && look.recursive) descend(look, found.node);
+    return {};
+  }
+  if (type != FileType::kDir) {
+    capture(look, name, stat.size);
+    return {};
+  }
+  if (old) TRY(displace(look.root, *old));
+  TRY_ASSIGN(WriteTxn * open, txn());
+  Record record;
+  record.kind = RecordKind::kCreate;
+  record.type = type;
+  record.root = roots_[look.root]->root.node;
+  TRY_ASSIGN(record.node, state_.journal->new_node(*open));
+  record.parent = look.dir;
+  record.name = name;
+  record.stat = stat;
+  if (old) record.flags |= kFlagReplaced;
+  if (look.offline) record.flags |= kFlagOffline;
+  if (old) {
+    TRY_ASSIGN(const auto replaced, state_.journal->version(*open, old->node, kHead));
+    if (replaced) record.prev = replaced->seq;
+  }
+  TRY(append(record));
+  descend(look, record.node);
+  return {};
+}
+
+void Engine::descend(Look& look, NodeId dir) {
+  walk_stack_.push_back({look.root, dir, look.epoch, look.offline});
+  ++outstanding_[look.epoch];
+}
+
+// The directory's own metadata: its times move with every entry.
+Status Engine::compare_self(Look& look) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(auto version, state_.journal->version(*open, look.dir, kHead));
+  if (!version) return {};
+  FileStat stat = to_file_stat(look.self);
+  if (!look.xattrs) {
+    // A change of attributes that came without its own hint is found by ctime at the next full look.
+    look.xattrs = version->xattrs;
+  }
+  if (version->stat == stat && version->xattrs == *look.xattrs) return {};
+  Record record;
+  record.kind = RecordKind::kAttrib;
+  record.verdict = Verdict::kAttrOnly;
+  record.type = FileType::kDir;
+  record.root = roots_[look.root]->root.node;
+  record.node = look.dir;
+  record.parent = version->parent;
+  record.name = version->name;
+  record.stat = stat;
+  record.xattrs = std::move(*look.xattrs);
+  record.prev = version->seq;
+  if (look.offline) record.flags |= kFlagOffline;
+  return append(record);
+}
+
+void Engine::capture(Look& look, const std::string& name, uint64_t bytes) {
+  if (group_.items.empty()) {
+    group_.root = look.root;
+    group_.epoch = look.epoch;
+    group_.generation = generation_;
+    group_.offline = look.offline;
+  } else if (group_.root != look.root || group_.epoch != look.epoch ||
+             group_.offline != look.offline) {
+    close_capture_group();
+    return capture(look, name, bytes);
+  }
+  busy_names_.insert({look.dir, name});
+  group_.items.push_back({look.dir, look.dir_fd, name});
+  group_bytes_ += bytes;
+  ++outstanding_[look.epoch];
+  if (group_.items.size() >= kCaptureNamesMax || group_bytes_ >= kCaptureBytesTarget) {
+    close_capture_group();
+  }
+}
+
+void Engine::close_capture_group() {
+  if (!group_.items.empty()) captures_.push_back(std::move(group_));
+  group_ = {};
+  group_bytes_ = 0;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,82 @@
+// The engine's inner types, shared by its source files and nobody else.
+#pragma once
+
+#include "service/engine.h"
+
+namespace holdfast {
+
+inline constexpr Sequence kHead{~0ull};  // "as of now, what is not committed included"
+
+struct Engine::RootState {
+  RootSpec spec;
+  Root root;
+  Fd fd;
+  uint64_t mount_id = 0;
+  std::unique_ptr<Watcher> watcher;
+  std::unique_ptr<DirtySet> dirty;
+  IgnoreRules ignore;
+  std::string own_state;  // relative path of the state directory, where it lies inside
+  std::vector<std::string> degraded;
+  bool lost = false;
+  int64_t recheck_ns = 0;  // when a lost or degraded root is looked at again
+  int64_t files = 0, bytes = 0;
+};
+
+// The records and index entries being written; one LMDB transaction.
+struct Engine::Batch {
+  std::unique_ptr<WriteTxn> txn;
+  Sequence first, last;
+  std::string records;
+  int64_t opened_ns = 0;
+  size_t ops = 0;
+};
+
+// A name that is gone from where it was. It waits a moment for its node to turn up elsewhere (a rename)
+// before it is journaled as deleted.
+struct Engine::Missing {
+  size_t root = 0;
+  NodeId parent;
+  std::string name;
+  NodeId node;
+  FileType type = FileType::kFile;
+  uint64_t epoch = 0;
+  bool offline = false;
+  int64_t since_ns = 0;
+};
+
+// What a name turns out to be, in the journal's terms.
+struct Engine::Place {
+  enum class How { kSame, kLink, kRename, kNew };
+  How how = How::kNew;
+  NodeId node;                    // none for kNew
+  std::optional<Record> version;  // of that node
+  std::optional<Entry> old;       // what the name led to before
+  NodeId from_parent;             // kRename
+  std::string from_name;
+};
+
+// One operation on one directory.
+struct Engine::Look {
+  size_t root = 0;
+  NodeId dir;
+  std::shared_ptr<Fd> dir_fd;
+  std::string path;
+  uint64_t epoch = 0;
+  bool all = false, recursive = false, offline = false, cache_dir = false;
+  StatxResult self;
+  std::optional<std::vector<Xattr>> xattrs;  // nullopt: not read, keep what is known
+  std::vector<ScanEntry> entries;            // sorted; of `names` only, unless `all`
+  std::vector<std::string> names;            // looked at, sorted; unless `all`
+};
+
+struct Engine::Waiter {
+  uint64_t epoch = 0;
+  std::function<void(Result<Sequence>)> done;
+};
+
+inline bool same_identity(const Record& version, FileType type, const FileStat& stat) {
+  return version.type == type && version.stat.inode == stat.inode &&
+         version.stat.btime_ns == stat.btime_ns;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,179 @@
+#include "service/pipeline.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/ignore.h"
+
+namespace holdfast {
+
+bool holds_cachedir_tag(int dir_fd) {
+  auto fd = open_beneath(dir_fd, "CACHEDIR.TAG", O_RDONLY | O_NONBLOCK);
+  if (!fd.ok()) return false;
+  char head[64];
+  auto size = pread_full(fd->get(), head, sizeof head, 0);
+  return size.ok() && is_cachedir_tag({head, *size});
+}
+
+namespace {
+
+ScanResult scan(ScanTask task) {
+  ScanResult result;
+  const int dir_fd = task.dir_fd->get();
+  auto names = list_names(dir_fd);
+  result.task = std::move(task);
+  if (!names.ok()) {
+    result.status = names.error();
+    return result;
+  }
+  std::sort(names->begin(), names->end());
+  result.entries.reserve(names->size());
+  for (std::string& name : *names) {
+    auto st = statx_name(dir_fd, name);
+    if (name == "CACHEDIR.TAG") result.cache_dir = holds_cachedir_tag(dir_fd);
+    // A name that vanished since it was listed is simply not there.
+    if (st.ok()) result.entries.push_back({std::move(name), *st});
+  }
+  if (auto xattrs = read_xattrs_of_name(dir_fd, "."); xattrs.ok()) {
+    for (auto& [name, value] : *xattrs) result.xattrs.push_back({std::move(name), std::move(value)});
+  }
+  // Last: a change of the directory during the scan then shows as a difference at the next look.
+  auto self = statx_fd(dir_fd);
+  if (self.ok()) {
+    result.self = *self;
+  } else {
+    result.status = self.error();
+  }
+  return result;
+}
+
+}  // namespace
+
+Pipeline::Pipeline(size_t workers, LmdbEnv& env, Store& store, std::function<void()> wake)
+    : env_(env), store_(store), wake_(std::move(wake)) {
+  for (size_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+}
+
+Pipeline::~Pipeline() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    tasks_.clear();
+    work_there_.notify_all();
+    output_room_.notify_all();
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool Pipeline::has_room() const {
+  std::lock_guard lock(mutex_);
+  return outstanding_ < kTasksMax;
+}
+
+size_t Pipeline::tasks_outstanding() const {
+  std::lock_guard lock(mutex_);
+  return outstanding_;
+}
+
+void Pipeline::submit(ScanTask task) {
+  std::lock_guard lock(mutex_);
+  // Scans go first: they find the work for everybody else.
+  tasks_.emplace_front(std::move(task));
+  ++outstanding_;
+  work_there_.notify_one();
+}
+
+void Pipeline::submit(CaptureTask task) {
+  std::lock_guard lock(mutex_);
+  tasks_.emplace_back(std::move(task));
+  ++outstanding_;
+  work_there_.notify_one();
+}
+
+std::optional<PipelineOutput> Pipeline::try_take() {
+  std::lock_guard lock(mutex_);
+  if (outputs_.empty()) return std::nullopt;
+  std::optional<PipelineOutput> output(std::move(outputs_.front().first));
+  output_bytes_ -= outputs_.front().second;
+  outputs_.pop_front();
+  const auto* capture = std::get_if<CaptureOutput>(&*output);
+  if (capture == nullptr || capture->finished) --outstanding_;
+  output_room_.notify_all();
+  return output;
+}
+
+void Pipeline::wait(int64_t timeout_ns) {
+  std::unique_lock lock(mutex_);
+  output_there_.wait_for(lock, std::chrono::nanoseconds(timeout_ns),
+                         [&] { return !outputs_.empty(); });
+}
+
+void Pipeline::emit(PipelineOutput output, size_t bytes) {
+  std::unique_lock lock(mutex_);
+  output_room_.wait(lock, [&] {
+    return stopping_ || outputs_.empty() || output_bytes_ + bytes <= kOutputBytesMax;
+  });
+  outputs_.emplace_back(std::move(output), bytes);
+  output_bytes_ += bytes;
+  const bool first = outputs_.size() == 1;
+  output_there_.notify_all();
+  lock.unlock();
+  if (first && wake_) wake_();
+}
+
+bool Pipeline::offer_segment(Segment& segment) {
+  std::lock_guard lock(mutex_);
+  if (segments_.size() >= kSegmentsMax) return false;
+  segments_.push_back(std::move(segment));
+  work_there_.notify_one();
+  return true;
+}
+
+bool Pipeline::take_segment(Segment& segment) {
+  std::lock_guard lock(mutex_);
+  if (segments_.empty()) return false;
+  segment = std::move(segments_.front());
+  segments_.pop_front();
+  return true;
+}
+
+void Pipeline::work() {
+  CaptureContext context;
+  context.env = &env_;
+  context.store = &store_;
+  context.pending = &pending_;
+  context.emit = [this](CaptureOutput output) {
+    const size_t bytes = output.bytes();
+    emit(std::move(output), bytes);
+  };
+  context.offer_segment = [this](Segment& segment) { return offer_segment(segment); };
+  context.take_segment = [this](Segment& segment) { return take_segment(segment); };
+  Capturer capturer(std::move(context));
+  for (;;) {
+    Segment segment;
+    if (take_segment(segment)) {
+      capturer.do_segment(segment);
+      continue;
+    }
+    std::optional<Task> task;
+    {
+      std::unique_lock lock(mutex_);
+      work_there_.wait(lock, [&] { return stopping_ || !tasks_.empty() || !segments_.empty(); });
+      if (!segments_.empty()) continue;
+      if (stopping_) return;
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+    }
+    if (auto* to_scan = std::get_if<ScanTask>(&*task)) {
+      ScanResult result = scan(std::move(*to_scan));
+      const size_t bytes = 256 + result.entries.size() * sizeof(ScanEntry);
+      emit(std::move(result), bytes);
+    } else {
+      capturer.capture(std::get<CaptureTask>(*task));
+    }
+  }
+}
+
+}  // namespace holdfast

@@ -1,0 +1,95 @@
+// Pipeline: the worker threads. Tasks in, values out; bounded both ways.
+//
+// Tasks: scanning a directory, capturing a group of names, a segment of a long file (those go first, so
+// that a long file never waits for itself). The engine submits only while has_room(); workers wait while
+// the engine has kOutputBytesMax of their output yet to take. `wake` is called, from a worker, when output
+// waits to be taken.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "service/capture.h"
+
+namespace holdfast {
+
+struct ScanEntry {
+  std::string name;
+  StatxResult stat;
+};
+
+// Look at every name of one directory.
+struct ScanTask {
+  size_t root = 0;
+  NodeId dir;
+  std::shared_ptr<Fd> dir_fd;
+  std::string path;  // relative, for messages and excludes
+  uint64_t epoch = 0;
+  uint64_t generation = 0;
+  bool recursive = false;
+  bool offline = false;
+};
+
+struct ScanResult {
+  ScanTask task;
+  Status status;
+  StatxResult self;
+  std::vector<Xattr> xattrs;  // the directory's own
+  bool cache_dir = false;     // holds a valid CACHEDIR.TAG
+  std::vector<ScanEntry> entries;  // sorted by name
+};
+
+using PipelineOutput = std::variant<ScanResult, CaptureOutput>;
+
+// True where the open directory holds a CACHEDIR.TAG with the standard's signature.
+bool holds_cachedir_tag(int dir_fd);
+
+class Pipeline {
+ public:
+  static constexpr size_t kOutputBytesMax = 16 * 1024 * 1024;
+  static constexpr size_t kTasksMax = 48;
+  static constexpr size_t kSegmentsMax = 4;
+
+  Pipeline(size_t workers, LmdbEnv& env, Store& store, std::function<void()> wake);
+  ~Pipeline();  // finishes nothing: waits for the running tasks and drops the rest
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  bool has_room() const;  // engine's thread
+  void submit(ScanTask task);
+  void submit(CaptureTask task);
+  std::optional<PipelineOutput> try_take();
+  // Waits until output is there or the time is over.
+  void wait(int64_t timeout_ns);
+  size_t tasks_outstanding() const;  // submitted, and their last output not yet taken
+  PendingChunks& pending() { return pending_; }
+
+ private:
+  using Task = std::variant<ScanTask, CaptureTask>;
+  void work();
+  void emit(PipelineOutput output, size_t bytes);
+  bool offer_segment(Segment& segment);
+  bool take_segment(Segment& segment);
+
+  LmdbEnv& env_;
+  Store& store_;
+  std::function<void()> wake_;
+  PendingChunks pending_;
+  mutable std::mutex mutex_;
+  std::condition_variable work_there_, output_there_, output_room_;
+  std::deque<Task> tasks_;
+  std::deque<Segment> segments_;
+  std::deque<std::pair<PipelineOutput, size_t>> outputs_;
+  size_t output_bytes_ = 0;
+  size_t outstanding_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace holdfast

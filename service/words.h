@@ -1,0 +1,12 @@
+// Numbers as people read them. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace holdfast {
+
+std::string words_for_duration(int64_t ns);   // "14 h 3 min", "2.5 s", "80 ms"
+std::string words_for_bytes(uint64_t bytes);  // "1.2 MB", powers of 1000
+
+}  // namespace holdfast
