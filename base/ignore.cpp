@@ -42,10 +42,11 @@ std::optional<std::string_view> after_first(std::string_view path) {
 }
 }  // namespace
 
-// Components against segments, "**" swallowing as few as possible and one more each time the rest does
-// not fit. Only the last "**" seen can help: what an earlier one would swallow in addition, the later one
-// can swallow too. So this is linear in components times segments.
-bool IgnoreRules::segments_match(const std::vector<Segment>& segments, std::string_view path) const {
+// Components against segments, "**" swallowing as few as possible and one more each time the rest
+// does not fit. Only the last "**" seen can help: what an earlier one would swallow in addition,
+// the later one can swallow too. So this is linear in components times segments.
+bool IgnoreRules::segments_match(const std::vector<Segment>& segments,
+                                 std::string_view path) const {
   std::optional<std::string_view> rest = path;
   size_t at = 0;
   std::optional<size_t> retry_segment;  // the one after the last "**"

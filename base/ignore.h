@@ -1,11 +1,11 @@
 // IgnoreRules: which paths are excluded, by gitignore patterns (gitignore(5)).
 //
-// The last pattern that matches decides; "!" brings a path back. As with git, nothing below an excluded
-// directory is asked about, so nothing there can be brought back. Names are bytes and case counts.
-// Two deviations. A pattern that can never match (unclosed "[", trailing "\", a comment, nothing at all)
-// is an error instead of being skipped: in a configuration it is a mistake. And "**" is special only as a
-// whole component, as gitignore(5) says; git itself also takes "foo**/bar" for "foo" + "**/bar".
-// Matching takes time proportional to pattern times path, whatever they are: names are hostile.
+// The last pattern that matches decides; "!" brings a path back. As with git, nothing below an
+// excluded directory is asked about, so nothing there can be brought back. Names are bytes.
+// Two deviations. A pattern that can never match (unclosed "[", trailing "\", a comment, nothing at
+// all) is an error instead of being skipped: in a configuration it is a mistake. And "**" is
+// special only as a whole component, as gitignore(5) says; git splits "foo**/bar" at the "**".
+// Matching takes time proportional to pattern times path at most: names are hostile.
 // Immutable after parse(); any thread.
 #pragma once
 
@@ -22,7 +22,8 @@ namespace holdfast {
 class IgnoreRules {
  public:
   static Result<IgnoreRules> parse(const std::vector<std::string>& patterns);
-  // `relative_path` is below the root, without a leading slash. The root itself ("") is never excluded.
+  // `relative_path` is below the root, without a leading slash. The root itself ("") is never
+  // excluded.
   bool excluded(std::string_view relative_path, bool is_dir) const;
   bool empty() const { return rules_.empty(); }
 

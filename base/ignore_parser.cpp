@@ -8,7 +8,9 @@ namespace holdfast {
 
 namespace {
 
-void add(std::array<uint64_t, 4>& set, uint8_t byte) { set[byte / 64] |= uint64_t{1} << (byte % 64); }
+void add(std::array<uint64_t, 4>& set, uint8_t byte) {
+  set[byte / 64] |= uint64_t{1} << (byte % 64);
+}
 
 // Trailing spaces do not count, unless the last one is escaped.
 std::string_view strip_trailing_spaces(std::string_view text) {
@@ -57,7 +59,9 @@ Error IgnoreParser::wrong(std::string_view why) const {
 Status IgnoreParser::parse() {
   rest_ = strip_trailing_spaces(pattern_);
   if (rest_.starts_with('#')) {
-    return wrong("this is a comment in gitignore and excludes nothing; write \\# for a name that begins with #");
+    return wrong(
+        "this is a comment in gitignore and excludes nothing; write \\# for a name that begins "
+        "with #");
   }
   if (rest_.starts_with('!')) {
     rule_.negated = true;
@@ -78,8 +82,8 @@ Status IgnoreParser::parse() {
   return {};
 }
 
-// A segment of nothing but two or more stars spans components, but not in a pattern without a slash,
-// which only ever sees one. Runs of stars count as one.
+// A segment of nothing but two or more stars spans components, but not in a pattern without a
+// slash, which only ever sees one. Runs of stars count as one.
 void IgnoreParser::end_segment() {
   IgnoreRules::Segment& segment = rule_.segments.back();
   segment.any_depth = !rule_.name_only && raw_stars_ >= 2 && segment.tokens.size() == raw_stars_;
@@ -120,7 +124,8 @@ Status IgnoreParser::parse_component_bytes() {
   return {};
 }
 
-// After the "[": an optional "!" or "^", then bytes, ranges and classes up to a "]" that is not the first.
+// After the "[": an optional "!" or "^", then bytes, ranges and classes up to a "]" that is not the
+// first.
 Status IgnoreParser::parse_set() {
   IgnoreRules::ByteSet set{};
   const bool negated = rest_.starts_with('!') || rest_.starts_with('^');
@@ -172,7 +177,8 @@ Status IgnoreParser::parse_class(IgnoreRules::ByteSet& set) {
     if (in_class(name, static_cast<uint8_t>(byte), known)) add(set, static_cast<uint8_t>(byte));
   }
   if (!known) {
-    return wrong("[:" + std::string(name) + ":] is no character class; the classes are alnum, alpha, blank, "
+    return wrong("[:" + std::string(name) +
+                 ":] is no character class; the classes are alnum, alpha, blank, "
                  "cntrl, digit, graph, lower, print, punct, space, upper and xdigit");
   }
   rest_.remove_prefix(end + 1);

@@ -34,7 +34,8 @@ class SpdlogLog final : public Log {
     // The level's name is ours: spdlog would write "warning", which is wider than the column.
     logger_.set_pattern("%Y-%m-%dT%H:%M:%SZ %v", spdlog::pattern_time_type::utc);
     logger_.flush_on(spdlog::level::trace);
-    logger_.set_error_handler([](const std::string&) {});  // a closed stderr must not stop the service
+    logger_.set_error_handler(
+        [](const std::string&) {});  // a closed stderr must not stop the service
   }
   void write(LogLevel level, std::string_view message) override {
     const LevelText at = level_text(level);

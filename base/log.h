@@ -2,9 +2,9 @@
 //
 //   2026-11-21T04:30:06Z info  watching /data/uploads
 //
-// Passed in through constructors; whoever makes it owns it and it outlives its users. Any thread may
-// write. A message is one line: control characters in it (file names are hostile) come out escaped.
-// log.cpp is the only place that includes spdlog.
+// Passed in through constructors; whoever makes it owns it and it outlives its users. Any thread
+// may write. A message is one line: control characters in it (file names are hostile) come out
+// escaped. log.cpp is the only place that includes spdlog.
 #pragma once
 
 #include <cstdint>

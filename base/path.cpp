@@ -63,8 +63,9 @@ struct Utf8Step {
   std::optional<uint32_t> code_point;  // nullopt: these bytes are no character
 };
 
-// The first character of `text` (not empty), by table 3-7 of the Unicode standard: no overlong forms, no
-// surrogates, nothing above U+10FFFF. Where it breaks off, `bytes` is the maximal valid beginning.
+// The first character of `text` (not empty), by table 3-7 of the Unicode standard: no overlong
+// forms, no surrogates, nothing above U+10FFFF. Where it breaks off, `bytes` is the maximal valid
+// beginning.
 Utf8Step utf8_step(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = byte(0);

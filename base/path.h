@@ -1,6 +1,6 @@
 // Paths and names are bytes. Helpers to take them apart, put them together and show them.
 //
-// Nothing here touches a file system: ".." is resolved by the text alone. Pure, thread-safe functions.
+// Nothing here touches a file system: ".." is resolved by the text alone. Pure functions.
 #pragma once
 
 #include <string>

@@ -78,8 +78,11 @@ using Status = Result<void>;
 
 }  // namespace holdfast
 
+// In a test that includes Catch2 first, Catch2's CHECK keeps the name.
+#ifndef CHECK
 #define CHECK(expression) \
   ((expression) ? void(0) : ::holdfast::check_failed(#expression, __FILE__, __LINE__))
+#endif
 
 #define HF_CONCAT_INNER(a, b) a##b
 #define HF_CONCAT(a, b) HF_CONCAT_INNER(a, b)

@@ -15,9 +15,9 @@ Result<std::optional<Batch>> batch_at(Cursor& times, int64_t time_ns) {
   return batch;
 }
 
-// The batch behind the one the cursor stands at.
-Result<std::optional<Batch>> next_batch(Cursor& times) {
-  TRY_ASSIGN(const bool found, times.next());
+// The batch behind another.
+Result<std::optional<Batch>> next_batch(Cursor& times, const Batch& before) {
+  TRY_ASSIGN(const bool found, times.seek_at_or_after(time_key(before.time_ns + 1)));
   if (!found) return std::optional<Batch>();
   const auto batch = parse_batch(times.key(), times.value());
   if (!batch) return damaged_row("times", "the row of a batch");
@@ -154,8 +154,7 @@ Result<std::vector<Sequence>> Journal::wall_candidates(const LmdbTxn& txn, int64
     if (!before) {
       high = first.last;
     } else if (before->last < last.last) {
-      TRY_ASSIGN(const auto at, batch_at(times, before->time_ns));
-      TRY_ASSIGN(const auto next, next_batch(times));
+      TRY_ASSIGN(const auto next, next_batch(times, *before));
       high = next ? next->last : last.last;
     }
     TRY_ASSIGN(const Sequence found, last_that(low, high, [&](Sequence seq) -> Result<bool> {

@@ -154,8 +154,9 @@ inline constexpr std::string_view kMetaFormat = "format";
 inline constexpr std::string_view kMetaHead = "head";
 inline constexpr std::string_view kMetaNextNode = "next_node";
 inline constexpr std::string_view kMetaBatched = "batched";  // last record of the last ended batch
-// "step", logical time of a batch whose wall clock was behind that of the batch before it.
-inline constexpr std::string_view kMetaStep = "step";
+// "step", 0, logical time of a batch whose wall clock was behind that of the batch before it. The NUL keeps
+// it apart from the words of put_meta()'s callers.
+inline constexpr std::string_view kMetaStep("step\0", 5);
 inline Key step_key(int64_t time_ns) { return Key().bytes(kMetaStep).i64(time_ns); }
 inline constexpr uint32_t kJournalFormat = 1;
 

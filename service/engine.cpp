@@ -90,6 +90,9 @@ Status Engine::add_root(const RootSpec& spec) {
     root->files = get_le<int64_t>(counts->data());
     root->bytes = get_le<int64_t>(counts->data() + 8);
   }
+  std::string excludes;
+  for (const std::string& pattern : spec.excludes) excludes += pattern + "\n";
+  TRY(state_.journal->put_meta(*open, "excludes:" + spec.name, excludes));
   TRY(commit());
 
   if (options_.watch) {

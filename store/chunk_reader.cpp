@@ -20,7 +20,7 @@ std::string hex(const ChunkId& id) { return to_hex(id.bytes.data(), id.bytes.siz
 
 // A handful of frames, the one used last in front. So few that a walk finds one faster than a map.
 struct ChunkReader::Cache {
-  explicit Cache(size_t frames) : frames_max(std::max<size_t>(frames, 1)) {}
+  explicit Cache(size_t count) : frames_max(std::max<size_t>(count, 1)) {}
 
   Result<const CachedFrame*> frame(const Store& store, const ChunkLocation& location) {
     const auto found = std::find_if(frames.begin(), frames.end(), [&](const auto& cached) {

@@ -125,6 +125,8 @@ class Store {
   const RepositoryInfo& info() const { return info_; }
   PackStorage& storage() const { return *storage_; }
 
+  // Whether every pack of the index is there and long enough; cheap. Each finding is one call.
+  Status check_presence(const LmdbTxn& txn, const std::function<void(const std::string&)>& finding) const;
   // Verifies packs and index: every pack of the index is there and as long as it was; headers, footers,
   // frame headers in sequence; every index entry leads to its chunk. With `read_data`, every byte: body
   // checksums, decompression, and each chunk's id computed again. Each finding is one call; `progress`

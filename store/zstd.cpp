@@ -40,7 +40,8 @@ std::string_view Compressor::compress_view(std::string_view raw) {
   }
   const size_t bytes_max = worthwhile_bytes(raw.size());
   if (bytes_max == 0) return {};
-  return {scratch_.get(), compress_into_scratch(raw, bytes_max)};
+  const size_t size = compress_into_scratch(raw, bytes_max);  // may replace the buffer
+  return {scratch_.get(), size};
 }
 
 bool Compressor::compress(std::string_view raw, std::string& out) {

@@ -23,8 +23,9 @@ DirtyItem item_of(uint64_t epoch, int64_t due_ns) {
   return item;
 }
 
-// A file that was only created or written to is usually closed a moment later, and the close makes it due
-// at once: waiting for it saves the capture of a half-written file. Everything else is complete already.
+// A file that was only created or written to is usually closed a moment later, and the close makes
+// it due at once: waiting for it saves the capture of a half-written file. Everything else is
+// complete already.
 bool waits_for_close(const Hint& hint) {
   constexpr unsigned kComplete = kWhatRemoved | kWhatClosed | kWhatMoved | kWhatAttributes;
   const bool created_dir = (hint.what & kWhatCreated) != 0 && hint.is_dir;
@@ -51,7 +52,8 @@ void DirtySet::add(const Hint& hint, uint64_t epoch, int64_t now_ns) {
     case HintKind::kDirGone: add_self(hint.dir, epoch, now_ns); return;
     case HintKind::kEntry: break;
   }
-  DirtyItem item = item_of(epoch, waits_for_close(hint) ? now_ns + state_->limits.settle_ns : now_ns);
+  DirtyItem item =
+      item_of(epoch, waits_for_close(hint) ? now_ns + state_->limits.settle_ns : now_ns);
   item.ignores_hold = (hint.what & kWhatRemoved) != 0;
   const auto held = item.ignores_hold ? std::nullopt : state_->holds.until(hint.dir, hint.name);
   if (held) item.due_ns = std::max(item.due_ns, *held);
@@ -92,6 +94,8 @@ std::optional<DirtyDir> DirtySet::take(int64_t now_ns, bool force,
 }
 
 bool DirtySet::empty() const { return state_->pending.dir_count() == 0; }
+
+bool DirtySet::recursive_pending() const { return state_->pending.totals().recursive > 0; }
 
 size_t DirtySet::size() const {
   return state_->pending.totals().names + state_->pending.totals().marks;

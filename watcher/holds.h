@@ -1,7 +1,7 @@
-// Holds: names that must not be looked at again before a time, because they were captured a moment ago.
+// Holds: names that were captured a moment ago and must not be looked at again before a time.
 //
-// Bounded: when full, those that end first are forgotten first, which costs an early look and nothing
-// else. Pure; owns its memory; one thread.
+// Bounded: when full, those that end first are forgotten first, which costs an early look and
+// nothing else. Pure; owns its memory; one thread.
 #pragma once
 
 #include <cstdint>

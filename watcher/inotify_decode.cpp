@@ -9,8 +9,9 @@
 namespace holdfast {
 
 namespace {
-// struct inotify_event: wd, mask, cookie, len, then len bytes of name. The kernel writes the name with at
-// least one NUL and pads it to a multiple of the header's size; a name is at most NAME_MAX bytes.
+// struct inotify_event: wd, mask, cookie, len, then len bytes of name. The kernel writes the name
+// with at least one NUL and pads it to a multiple of the header's size; a name is at most NAME_MAX
+// bytes.
 constexpr uint32_t kHeaderBytes = 16;
 constexpr uint32_t kNameBytesMax = (NAME_MAX + 1 + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes;
 

@@ -1,8 +1,8 @@
 // The bytes of an inotify descriptor, decoded one event at a time.
 //
-// Pure and safe on any input: it never reads past the end and never aborts. The kernel only hands over
-// whole events, so anything else means that the bytes are not what they should be; the decoder then
-// stops and says so with damaged(), and the caller must assume that events were lost.
+// Pure and safe on any input: it never reads past the end and never aborts. The kernel only hands
+// over whole events, so anything else means that the bytes are not what they should be; the decoder
+// then stops and says so with damaged(), and the caller must assume that events were lost.
 // Borrows the bytes: an event's name dies with them. Any thread.
 #pragma once
 

@@ -1,14 +1,12 @@
 // InotifyWatcher: the Watcher that needs no privilege; one kernel watch a directory.
 //
-// Watch descriptors belong to inodes: adding the inode again under another id moves the watch, and a
-// directory that is renamed keeps it. Descriptor numbers are handed out in a cycle and the kernel does not
-// check for unread events of an earlier owner (inotify(7), BUGS), so events of a removed watch are dropped
-// until its IN_IGNORED has been read.
-// IN_EXCL_UNLINK is deliberately not asked for. With it, writes through a descriptor that was opened before
-// link + unlink, or with O_TMPFILE before linkat, leave no event at all (seen on Linux 6.18, ext4 and
-// tmpfs); without it the directory and the old name are told, which is at least a place to look.
-// A directory's own deletion is told when its last descriptor is closed; its parent's event comes at once.
-// Owns the inotify descriptor. One thread: the loop's. The sink may add and remove, but not drain.
+// Watch descriptors belong to inodes: adding the inode again under another id moves the watch, and
+// a directory that is renamed keeps it. Descriptor numbers are handed out in a cycle and the kernel
+// does not check for unread events of an earlier owner (inotify(7), BUGS), so events of a removed
+// watch are dropped until its IN_IGNORED has been read.
+// A directory's own deletion is told when its last descriptor is closed; its parent's event comes
+// at once. Owns the inotify descriptor. One thread: the loop's. The sink may add and remove
+// directories, but not drain.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +31,9 @@ class InotifyWatcher final : public Watcher {
   Status add_dir(NodeId dir, int dir_fd) override;
   void remove_dir(NodeId dir) override;
   size_t dir_count() const override { return watches_.size(); }
-  // Stops before EAGAIN only when it has delivered more events than the kernel's queue can hold: all that
-  // was there at the call is then done, and a writer that never rests cannot keep the loop in here.
+  // Stops before EAGAIN only when it has delivered more events than the kernel's queue can hold:
+  // all that was there at the call is then done, and a writer that never rests cannot keep the loop
+  // in here.
   Status drain(const std::function<void(const Hint&)>& sink) override;
 
   size_t memory_bytes() const;  // of the tables, for measurements

@@ -22,10 +22,8 @@ void DirtyTotals::uncount_epoch(uint64_t epoch) {
 }
 
 PendingDir::~PendingDir() {
-  for (const auto& mark : marks_) {
-    if (!mark) continue;
-    totals_.uncount_epoch(mark->epoch);
-    --totals_.marks;
+  for (const Mark mark : {kAll, kRecursive, kSelf}) {
+    if (marks_[mark]) clear_mark(mark);
   }
   for (const auto& [name, item] : names_) totals_.uncount_epoch(item.epoch);
   totals_.names -= names_.size();
@@ -98,6 +96,7 @@ void PendingDir::put_mark(Mark mark, const DirtyItem& item) {
     marks_[mark] = merged;
     totals_.count_epoch(merged.epoch);
     ++totals_.marks;
+    if (mark == kRecursive) ++totals_.recursive;
   }
   if (mark == kSelf) return;
   absorb_names(merged, *marks_[mark]);
@@ -147,6 +146,7 @@ DirtyItem PendingDir::clear_mark(Mark mark) {
   const DirtyItem item = *marks_[mark];
   totals_.uncount_epoch(item.epoch);
   --totals_.marks;
+  if (mark == kRecursive) --totals_.recursive;
   marks_[mark].reset();
   return item;
 }

@@ -1,8 +1,8 @@
-// PendingDir: what the dirty set holds of one directory: names, and marks for the directory as a whole.
+// PendingDir: what the dirty set holds of one directory: names, and marks for all of it.
 //
-// A mark that is due no later than a name covers it: the name is then not stored, only its epoch is.
-// Names that are due earlier than the mark stay beside it, so that a look planned for later neither
-// delays them nor is pulled forward by them.
+// A mark that is due no later than a name covers it: the name is then not stored, only its epoch
+// is. Names that are due earlier than the mark stay beside it, so that a look planned for later
+// neither delays them nor is pulled forward by them.
 // Counts itself in the DirtyTotals it was given, which must outlive it. Pure; one thread.
 #pragma once
 
@@ -38,6 +38,7 @@ struct DirtyItem {
 struct DirtyTotals {
   size_t names = 0;
   size_t marks = 0;
+  size_t recursive = 0;               // how many of the marks are recursive
   std::map<uint64_t, size_t> epochs;  // how many items have it
 
   void count_epoch(uint64_t epoch) { ++epochs[epoch]; }
@@ -55,17 +56,20 @@ class PendingDir {
   PendingDir& operator=(const PendingDir&) = delete;
 
   NodeId dir() const { return dir_; }
-  bool empty() const { return names_.empty() && !marks_[kAll] && !marks_[kRecursive] && !marks_[kSelf]; }
+  bool empty() const {
+    return names_.empty() && !marks_[kAll] && !marks_[kRecursive] && !marks_[kSelf];
+  }
   size_t name_count() const { return names_.size(); }
   bool recursive() const { return marks_[kRecursive].has_value(); }
-  DirtyRank rank() const;      // of its earliest item; not when empty
-  DirtyItem summary() const;   // all items merged; not when empty
+  DirtyRank rank() const;     // of its earliest item; not when empty
+  DirtyItem summary() const;  // all items merged; not when empty
 
   void put_name(std::string_view name, const DirtyItem& item);
   void put_mark(Mark mark, const DirtyItem& item);
   void collapse_names();  // into the mark kAll
   void postpone_name(std::string_view name, int64_t due_ns);
-  // Moves what is due at `now_ns` into the result, which is empty (`epoch` 0, no flag) when nothing is.
+  // Moves what is due at `now_ns` into the result, which is empty (`epoch` 0, no flag) when nothing
+  // is.
   DirtyDir take_due(int64_t now_ns);
 
  private:

@@ -33,7 +33,8 @@ void PendingSet::put_name(NodeId dir, std::string_view name, DirtyItem item) {
   item.arrival = ++arrivals_;
   Slot& target = slot(dir);
   target.pending.put_name(name, item);
-  if (target.pending.name_count() > limits_.names_per_dir_max || totals_.names > limits_.names_max) {
+  if (target.pending.name_count() > limits_.names_per_dir_max ||
+      totals_.names > limits_.names_max) {
     target.pending.collapse_names();
   }
   file(target);

@@ -1,9 +1,9 @@
 // PendingSet: the pending directories of a dirty set, ordered by their earliest item and bounded.
 //
-// When there are too many directories, they collapse until three quarters of the bound are left: first
-// into recursive looks that are pending above them anyway, then siblings into their parent (the largest
-// groups first, so that few parents give way), then, where nothing has a sibling, one level up each.
-// Pure; owns its memory; one thread.
+// When there are too many directories, they collapse until three quarters of the bound are left:
+// first into recursive looks that are pending above them anyway, then siblings into their parent
+// (the largest groups first, so that few parents give way), then, where nothing has a sibling, one
+// level up each. Pure; owns its memory; one thread.
 #pragma once
 
 #include <cstdint>

@@ -54,8 +54,8 @@ void WatchTable::place(By by, uint32_t entry) {
   table[at] = entry;
 }
 
-// Closes the hole by moving later entries of the same run back (Knuth, volume 3, 6.4, algorithm R), so
-// that no tombstones pile up while directories come and go for months.
+// Closes the hole by moving later entries of the same run back (Knuth, volume 3, 6.4, algorithm R),
+// so that no tombstones pile up while directories come and go for months.
 void WatchTable::remove_at(By by, size_t position) {
   Index& table = index(by);
   const size_t wrap = table.size() - 1;
@@ -111,7 +111,8 @@ void WatchTable::erase(int32_t wd) {
   remove_at(By::kDir, find(By::kDir, dirs_[entry].value));
   remove_at(By::kWd, at);
   const auto last = static_cast<uint32_t>(wds_.size() - 1);
-  if (entry != last) {  // the last entry moves into the gap, so both tables must learn its new number
+  if (entry !=
+      last) {  // the last entry moves into the gap, so both tables must learn its new number
     by_wd_[find(By::kWd, key_of_wd(wds_[last]))] = entry;
     by_dir_[find(By::kDir, dirs_[last].value)] = entry;
     wds_[entry] = wds_[last];

@@ -1,10 +1,10 @@
 // WatchTable: which watch descriptor belongs to which directory, both ways, in little memory.
 //
 // There is an entry for every watched directory, so its size counts: an entry is 12 bytes, kept in
-// plain columns, and two open-addressed tables of 4-byte entry numbers find it from either side. That is
-// 25 to 35 bytes a directory (a test measures it), where two hash maps take about 80.
-// A one-to-one relation: a descriptor has one directory, a directory one descriptor. Owns its memory; one
-// thread.
+// plain columns, and two open-addressed tables of 4-byte entry numbers find it from either side.
+// That is 25 to 35 bytes a directory (a test measures it), where two hash maps take about 80.
+// A one-to-one relation: a descriptor has one directory, a directory one descriptor. Owns its
+// memory; one thread.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,11 @@
 // Watcher: tells where to look. The contract that inotify, fanotify and polling share.
 //
-// Hints say where something may have happened, never what: kernels merge and reorder events. Everything
-// that finished before drain() was called has its hint delivered by that drain() (both kernel interfaces
-// queue inside the modifying system call), which is why flush needs no cookie file in the user's tree.
-// Directories are known by the NodeId the caller gave them, so a renamed directory needs no update here.
-// One thread: the loop's. The fd becomes readable when drain() has something to deliver.
+// Hints say where something may have happened, never what: kernels merge and reorder events.
+// Everything that finished before drain() was called has its hint delivered by that drain() (both
+// kernel interfaces queue inside the modifying system call), which is why flush needs no cookie
+// file in the user's tree. Directories are known by the NodeId the caller gave them, so a renamed
+// directory needs no update here. One thread: the loop's. The fd becomes readable when drain() has
+// something to deliver.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ namespace holdfast {
 enum class HintKind : uint8_t {
   kEntry,     // something about `name` in `dir`
   kSelf,      // the directory's own attributes
-  kDirGone,   // the directory itself was deleted, moved or unmounted; it is watched no more if `unwatched`
+  kDirGone,   // the directory was deleted, moved or unmounted; if `unwatched`, its watch ended
   kOverflow,  // events were lost: everything may have changed
 };
 
@@ -47,9 +48,9 @@ class Watcher {
   virtual ~Watcher() = default;
   virtual const char* backend() const = 0;  // "inotify"
   virtual int fd() const = 0;               // for poll; owned by the watcher
-  // Watches one directory (not its children), open as `dir_fd` (O_PATH will do). Adding a directory again
-  // under another id moves the watch to that id. kNoSpace: the watch limit is reached; the message says
-  // how to raise it.
+  // Watches one directory (not its children), open as `dir_fd` (O_PATH will do). Adding a directory
+  // again under another id moves the watch to that id. kNoSpace: the watch limit is reached; the
+  // message says how to raise it.
   virtual Status add_dir(NodeId dir, int dir_fd) = 0;
   virtual void remove_dir(NodeId dir) = 0;  // unknown ids are ignored
   virtual size_t dir_count() const = 0;

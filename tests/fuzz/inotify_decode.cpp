@@ -1,4 +1,5 @@
-// Any bytes may go into the inotify decoder; names it hands out lie inside the input, and it always ends.
+// Any bytes may go into the inotify decoder; names it hands out lie inside the input, and it always
+// ends.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -14,9 +15,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   while (const auto event = decoder.next()) {
     ++events;
     name_bytes += event->name.size();
-    const bool inside = event->name.empty() || (event->name.data() >= bytes.data() &&
-                                                event->name.data() + event->name.size() <=
-                                                    bytes.data() + bytes.size());
+    const bool inside = event->name.empty() ||
+                        (event->name.data() >= bytes.data() &&
+                         event->name.data() + event->name.size() <= bytes.data() + bytes.size());
     if (!inside || event->name.find('\0') != std::string_view::npos) std::abort();
   }
   if (events * 16 + name_bytes > size || decoder.next()) std::abort();

@@ -110,6 +110,30 @@ TEST_CASE("hints about a directory itself", "[dirty_set]") {
   CHECK(set.empty());
 }
 
+TEST_CASE("whether a recursive look is pending", "[dirty_set]") {
+  DirtySet set = make_set();
+  set.add_dir(NodeId{2}, false, 1, 10);
+  CHECK_FALSE(set.recursive_pending());
+  set.add_dir(NodeId{2}, true, 1, 50);
+  set.add_dir(NodeId{3}, true, 1, 50);
+  CHECK(set.recursive_pending());
+  set.forget(NodeId{3});
+  CHECK(set.take(10, false, kNothingBlocked));
+  CHECK(set.recursive_pending());
+  CHECK(set.take(50, false, kNothingBlocked));
+  CHECK_FALSE(set.recursive_pending());
+}
+
+TEST_CASE("a dirty set can be moved", "[dirty_set]") {
+  DirtySet set = make_set();
+  set.add_name(kRoot, "f", 1, 0);
+  DirtySet moved = std::move(set);
+  CHECK(moved.size() == 1);
+  set = make_set();
+  CHECK(set.empty());
+  CHECK(moved.take(0, false, nullptr));
+}
+
 TEST_CASE("an empty dirty set", "[dirty_set]") {
   DirtySet set = make_set();
   CHECK(set.empty());
@@ -122,7 +146,8 @@ TEST_CASE("an empty dirty set", "[dirty_set]") {
 
 TEST_CASE("repeated writes do not push the due time back", "[dirty_set]") {
   DirtySet set = make_set();
-  for (int64_t now = 0; now < kSettle; now += 10) set.add(entry(kRoot, "log", kWhatModified), 1, now);
+  for (int64_t now = 0; now < kSettle; now += 10)
+    set.add(entry(kRoot, "log", kWhatModified), 1, now);
   CHECK(set.next_due_ns() == kSettle);
   REQUIRE(set.take(kSettle, false, kNothingBlocked));
   set.add(entry(kRoot, "log", kWhatModified), 1, kSettle + 1);
@@ -180,7 +205,8 @@ TEST_CASE("a hot directory does not starve the others", "[dirty_set]") {
   std::vector<uint64_t> order;
   for (int64_t now = 0; now < 30; ++now) {
     for (int i = 0; i < 50; ++i) {
-      set.add(entry(NodeId{2}, "hot" + std::to_string(i), kWhatClosed), 1, 0);  // the clock stands still
+      set.add(entry(NodeId{2}, "hot" + std::to_string(i), kWhatClosed), 1,
+              0);  // the clock stands still
     }
     const auto taken = set.take(0, false, kNothingBlocked);
     REQUIRE(taken);

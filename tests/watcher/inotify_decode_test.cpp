@@ -41,12 +41,11 @@ Decoded decode(std::string_view bytes) {
 
 TEST_CASE("inotify events are decoded in order, names without padding", "[inotify]") {
   const std::string long_name(255, 'n');
-  const std::string bytes = event_bytes(1, IN_CREATE, 0, "a") +
-                            event_bytes(7, IN_MOVED_TO | IN_ISDIR, 42, "exactly15bytes!") +
-                            event_bytes(2, IN_ATTRIB | IN_ISDIR, 0, "") +
-                            event_bytes(3, IN_DELETE, 0, long_name) +
-                            event_bytes(-1, IN_Q_OVERFLOW, 0, "") +
-                            event_bytes(4, IN_CREATE, 0, "new\nline \xff");
+  const std::string bytes =
+      event_bytes(1, IN_CREATE, 0, "a") +
+      event_bytes(7, IN_MOVED_TO | IN_ISDIR, 42, "exactly15bytes!") +
+      event_bytes(2, IN_ATTRIB | IN_ISDIR, 0, "") + event_bytes(3, IN_DELETE, 0, long_name) +
+      event_bytes(-1, IN_Q_OVERFLOW, 0, "") + event_bytes(4, IN_CREATE, 0, "new\nline \xff");
   const Decoded decoded = decode(bytes);
   REQUIRE_FALSE(decoded.damaged);
   REQUIRE(decoded.events.size() == 6);
@@ -101,7 +100,8 @@ TEST_CASE("inconsistent inotify bytes are damage", "[inotify]") {
       {"longer than any name", with_length(272, std::string(272, '\0'))},
       {"not a multiple of the header", with_length(8, std::string("a\0\0\0\0\0\0\0", 8))},
       {"no padding at all", with_length(16, std::string(16, 'a'))},
-      {"bytes after the padding began", with_length(16, std::string("a\0b\0\0\0\0\0\0\0\0\0\0\0\0\0", 16))},
+      {"bytes after the padding began",
+       with_length(16, std::string("a\0b\0\0\0\0\0\0\0\0\0\0\0\0\0", 16))},
       {"a slash in the name", with_length(16, std::string("../etc\0\0\0\0\0\0\0\0\0\0", 16))},
   };
   for (const Row& row : rows) {

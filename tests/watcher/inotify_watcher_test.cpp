@@ -29,9 +29,8 @@ uint64_t queue_events_max() {
 }
 
 size_t count_kind(const std::vector<SeenHint>& hints, HintKind kind) {
-  return static_cast<size_t>(std::count_if(hints.begin(), hints.end(), [&](const SeenHint& seen) {
-    return seen.hint.kind == kind;
-  }));
+  return static_cast<size_t>(std::count_if(
+      hints.begin(), hints.end(), [&](const SeenHint& seen) { return seen.hint.kind == kind; }));
 }
 
 // Changes two files in turn, because the kernel merges an event with an equal one before it.
@@ -69,7 +68,8 @@ TEST_CASE("a stalled reader gets an overflow and then goes on", "[inotify]") {
   CHECK(count_kind(hints, HintKind::kOverflow) == 1);
   CHECK(count_kind(hints, HintKind::kDirGone) == 0);
   CHECK(hints.size() == queue + 1);
-  CHECK(watcher->dir_count() == 2);  // nobody said that it is gone: the caller finds out and removes it
+  CHECK(watcher->dir_count() ==
+        2);  // nobody said that it is gone: the caller finds out and removes it
   watcher->remove_dir(NodeId{2});
   CHECK(watcher->dir_count() == 1);
 
@@ -157,8 +157,8 @@ TEST_CASE("an unmounted directory is told as gone and watched no more", "[inotif
 
 namespace {
 
-// Runs `body` in a child with its own user namespace in which `limit` is `value`, and returns what it
-// prints; so the limits of the machine, and of whoever shares it, stay as they are.
+// Runs `body` in a child with its own user namespace in which `limit` is `value`, and returns what
+// it prints; so the limits of the machine, and of whoever shares it, stay as they are.
 // An empty result: this machine does not allow it.
 std::string with_limit(const char* limit, const char* value, std::string (*body)(const TempTree&),
                        const TempTree& tree) {
@@ -190,8 +190,8 @@ std::string with_limit(const char* limit, const char* value, std::string (*body)
 }
 
 std::string describe(const Error& error) {
-  return std::to_string(static_cast<int>(error.code)) + " " + std::to_string(error.sys_errno) + " " +
-         error.message;
+  return std::to_string(static_cast<int>(error.code)) + " " + std::to_string(error.sys_errno) +
+         " " + error.message;
 }
 
 std::string add_two(const TempTree& tree) {
@@ -226,7 +226,8 @@ TEST_CASE("the watch limit is an error that says how to raise it", "[inotify]") 
   }
   const std::string code = std::to_string(static_cast<int>(ErrorCode::kNoSpace));
   CHECK_THAT(said, Catch::StartsWith(code + " " + std::to_string(ENOSPC) + " "));
-  CHECK_THAT(said, Catch::Contains("fs.inotify.max_user_watches (now " + present("max_user_watches")));
+  CHECK_THAT(said,
+             Catch::Contains("fs.inotify.max_user_watches (now " + present("max_user_watches")));
   CHECK_THAT(said, Catch::Contains("sysctl -w fs.inotify.max_user_watches="));
   CHECK_THAT(said, !Catch::Contains("dir_count is wrong"));
 }
@@ -239,7 +240,7 @@ TEST_CASE("the instance limit is an error that says how to raise it", "[inotify]
     return;
   }
   CHECK_THAT(said, Catch::Contains(" " + std::to_string(EMFILE) + " "));
-  CHECK_THAT(said,
-             Catch::Contains("fs.inotify.max_user_instances (now " + present("max_user_instances")));
+  CHECK_THAT(
+      said, Catch::Contains("fs.inotify.max_user_instances (now " + present("max_user_instances")));
   CHECK_THAT(said, Catch::Contains("sysctl -w fs.inotify.max_user_instances="));
 }

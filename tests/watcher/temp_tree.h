@@ -1,5 +1,5 @@
-// A directory of its own for one test, with the few operations that the watcher tests need. Removed at
-// the end. Every operation is checked: a test whose set-up fails says so.
+// A directory of its own for one test, with the few operations that the watcher tests need. Removed
+// at the end. Every operation is checked: a test whose set-up fails says so.
 #pragma once
 
 #include <fcntl.h>
@@ -17,7 +17,8 @@ namespace holdfast {
 class TempTree {
  public:
   TempTree() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "holdfast-test-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "holdfast-test-XXXXXX").string();
     REQUIRE(::mkdtemp(pattern.data()) != nullptr);
     root_ = pattern;
   }

@@ -15,8 +15,8 @@ namespace holdfast {
 
 struct WatcherContract {
   std::function<std::unique_ptr<Watcher>()> create;
-  // A move or deletion of a watched directory is told for the directory itself (inotify). Backends that
-  // only tell its parent leave this off.
+  // A move or deletion of a watched directory is told for the directory itself (inotify). Backends
+  // that only tell its parent leave this off.
   bool tells_dir_gone = true;
 };
 

@@ -1,0 +1,180 @@
+#include "service/api.h"
+
+#include <array>
+#include <limits>
+
+#include "base/fs.h"
+#include "journal/time_spec.h"
+#include "service/words.h"
+
+namespace holdfast {
+
+namespace {
+struct CodeName {
+  ErrorCode code;
+  const char* name;
+};
+constexpr std::array<CodeName, 11> kCodeNames{{{ErrorCode::kFailed, "failed"},
+                                               {ErrorCode::kUsage, "usage"},
+                                               {ErrorCode::kNotFound, "not_found"},
+                                               {ErrorCode::kExists, "exists"},
+                                               {ErrorCode::kDamaged, "damaged"},
+                                               {ErrorCode::kNoSpace, "no_space"},
+                                               {ErrorCode::kPermission, "permission"},
+                                               {ErrorCode::kChanged, "changed"},
+                                               {ErrorCode::kBusy, "busy"},
+                                               {ErrorCode::kUnsupported, "unsupported"},
+                                               {ErrorCode::kInterrupted, "interrupted"}}};
+
+Json snapshot_json(const Snapshot& snapshot) {
+  Json json;
+  json["name"] = snapshot.name;
+  json["seq"] = snapshot.seq.value;
+  json["time"] = format_time(snapshot.time_ns);
+  json["message"] = snapshot.message;
+  json["tags"] = Json::object();
+  for (const auto& [key, value] : snapshot.tags) json["tags"][key] = value;
+  return json;
+}
+}  // namespace
+
+const char* error_code_name(ErrorCode code) {
+  for (const CodeName& entry : kCodeNames) {
+    if (entry.code == code) return entry.name;
+  }
+  return "failed";
+}
+
+ErrorCode error_code_of_name(std::string_view name) {
+  for (const CodeName& entry : kCodeNames) {
+    if (entry.name == name) return entry.code;
+  }
+  return ErrorCode::kFailed;
+}
+
+std::string ApiRequest::get(std::string_view key) const {
+  for (const auto& [name, value] : params) {
+    if (name == key) return value;
+  }
+  return "";
+}
+
+std::vector<std::string> ApiRequest::all(std::string_view key) const {
+  std::vector<std::string> values;
+  for (const auto& [name, value] : params) {
+    if (name == key) values.push_back(value);
+  }
+  return values;
+}
+
+Status Api::handle(const ApiRequest& request, ApiSink& sink) {
+  struct Route {
+    const char* method;
+    const char* path;
+    Status (Api::*handler)(const ApiRequest&, ApiSink&);
+  };
+  static constexpr Route kRoutes[] = {
+      {"GET", "/v1/status", &Api::status},
+      {"POST", "/v1/flush", &Api::flush},
+      {"GET", "/v1/log", &Api::log},
+      {"GET", "/v1/history", &Api::history},
+      {"GET", "/v1/ls", &Api::ls},
+      {"GET", "/v1/cat", &Api::cat},
+      {"GET", "/v1/diff", &Api::diff},
+      {"GET", "/v1/snapshots", &Api::snapshots},
+      {"POST", "/v1/snapshots", &Api::snapshot_create},
+      {"DELETE", "/v1/snapshots", &Api::snapshot_remove},
+      {"POST", "/v1/restore", &Api::restore},
+      {"POST", "/v1/check", &Api::check},
+  };
+  for (const Route& route : kRoutes) {
+    if (request.method == route.method && request.path == route.path) {
+      return (this->*route.handler)(request, sink);
+    }
+  }
+  return make_error(ErrorCode::kNotFound, "there is no " + request.method + " " + request.path);
+}
+
+Status Api::status(const ApiRequest&, ApiSink& sink) {
+  TRY_ASSIGN(const EngineStatus engine, gate_.status());
+  TRY_ASSIGN(auto txn, state_.env->begin_read());
+  TRY_ASSIGN(const StoreStats stats, state_.store->stats(*txn));
+  TRY_ASSIGN(const FreeSpace space, free_space(state_.dir));
+  Json json;
+  json["version"] = HOLDFAST_VERSION;
+  json["state"] = state_.dir;
+  json["seq"] = engine.seq.value;
+  if (engine.seq.value > 0) {
+    if (auto last = state_.journal->record(*txn, engine.seq); last.ok()) {
+      json["last_record"] = format_time(last->time_ns);
+    }
+  }
+  json["scanning"] = engine.scanning;
+  json["roots"] = Json::array();
+  uint64_t logical = 0;
+  for (const RootStatus& root : engine.roots) {
+    Json entry;
+    entry["name"] = root.name;
+    put_path(entry, "path", root.path);
+    entry["backend"] = root.backend;
+    entry["coverage"] = root.coverage;
+    entry["files"] = root.files;
+    entry["bytes"] = root.bytes;
+    entry["lag_ms"] = root.lag_ms;
+    entry["degraded"] = root.degraded;
+    logical += root.bytes;
+    json["roots"].push_back(std::move(entry));
+  }
+  json["store"] = {{"packs", stats.packs},
+                   {"bytes", stats.bytes},
+                   {"journal_bytes", state_.env->used_bytes()},
+                   {"logical_bytes", logical},
+                   {"free_bytes", space.free_bytes}};
+  json["verdicts"] = Json::object();
+  std::vector<std::string> problems = engine.problems;
+  TRY(state_.store->check_presence(*txn, [&](const std::string& problem) { problems.push_back(problem); }));
+  json["healthy"] = problems.empty();
+  json["problems"] = problems;
+  sink.write(json_line(json));
+  return {};
+}
+
+Status Api::flush(const ApiRequest& request, ApiSink& sink) {
+  int64_t timeout = std::numeric_limits<int64_t>::max() / 4;
+  if (const std::string text = request.get("timeout"); !text.empty()) {
+    TRY_ASSIGN(timeout, parse_duration_ns(text));
+  }
+  TRY_ASSIGN(const Sequence seq, gate_.flush(timeout));
+  sink.write(json_line({{"seq", seq.value}}));
+  return {};
+}
+
+Status Api::snapshots(const ApiRequest&, ApiSink& sink) {
+  TRY_ASSIGN(auto txn, state_.env->begin_read());
+  TRY_ASSIGN(const auto all, state_.journal->snapshots(*txn));
+  for (const Snapshot& snapshot : all) sink.write(json_line(snapshot_json(snapshot)));
+  return {};
+}
+
+Status Api::snapshot_create(const ApiRequest& request, ApiSink& sink) {
+  std::vector<std::pair<std::string, std::string>> tags;
+  for (const std::string& tag : request.all("tag")) {
+    const size_t equals = tag.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return make_error(ErrorCode::kUsage, "a tag is KEY=VALUE, not \"" + tag + "\"");
+    }
+    tags.emplace_back(tag.substr(0, equals), tag.substr(equals + 1));
+  }
+  TRY(gate_.flush(std::numeric_limits<int64_t>::max() / 4));
+  TRY_ASSIGN(const Snapshot snapshot, gate_.snapshot(request.get("message"), tags));
+  sink.write(json_line(snapshot_json(snapshot)));
+  return {};
+}
+
+Status Api::snapshot_remove(const ApiRequest& request, ApiSink& sink) {
+  TRY(gate_.remove_snapshot(request.get("name")));
+  sink.write(json_line({{"removed", request.get("name")}}));
+  return {};
+}
+
+}  // namespace holdfast

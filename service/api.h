@@ -1,0 +1,73 @@
+// Api: every command as a request: method, path, parameters in, JSON lines (or raw bytes for cat) out.
+// The service answers it over HTTP, a command without a service calls it directly; there is no other way.
+//
+//   GET    /v1/status                      POST   /v1/flush?timeout=
+//   GET    /v1/log?path=&since=&until=&kind=&verdict=&root=&limit=&reverse=&follow=
+//   GET    /v1/history?path=               GET    /v1/ls?path=&at=&recursive=
+//   GET    /v1/cat?path=&at=               GET    /v1/diff?a=&b=&path=
+//   GET    /v1/snapshots                   POST   /v1/snapshots?message=&tag=k=v
+//   DELETE /v1/snapshots?name=             POST   /v1/check?read_data=
+//   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
+//
+// `cwd` says what relative paths are relative to. Long work reports {"progress": …} lines before its
+// result. Called from any thread but the engine's.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "service/gate.h"
+#include "service/query.h"
+
+namespace holdfast {
+
+struct ApiRequest {
+  std::string method;
+  std::string path;
+  std::vector<std::pair<std::string, std::string>> params;
+  std::string get(std::string_view key) const;
+  std::vector<std::string> all(std::string_view key) const;
+  bool flag(std::string_view key) const { return get(key) == "1"; }
+};
+
+// Where the answer goes. write() returns false when nobody listens any more.
+class ApiSink {
+ public:
+  virtual ~ApiSink() = default;
+  virtual bool write(std::string_view bytes) = 0;
+  virtual bool cancelled() = 0;
+};
+
+const char* error_code_name(ErrorCode code);                  // "not_found", ... in JSON
+ErrorCode error_code_of_name(std::string_view name);
+
+class Api {
+ public:
+  Api(State& state, Gate& gate, const Clock& clock) : state_(state), gate_(gate), clock_(clock) {}
+  Status handle(const ApiRequest& request, ApiSink& sink);
+
+ private:
+  Status status(const ApiRequest& request, ApiSink& sink);
+  Status flush(const ApiRequest& request, ApiSink& sink);
+  Status snapshots(const ApiRequest& request, ApiSink& sink);
+  Status snapshot_create(const ApiRequest& request, ApiSink& sink);
+  Status snapshot_remove(const ApiRequest& request, ApiSink& sink);
+  Status log(const ApiRequest& request, ApiSink& sink);
+  Status history(const ApiRequest& request, ApiSink& sink);
+  Status ls(const ApiRequest& request, ApiSink& sink);
+  Status cat(const ApiRequest& request, ApiSink& sink);
+  Status diff(const ApiRequest& request, ApiSink& sink);
+  Status restore(const ApiRequest& request, ApiSink& sink);
+  Status check(const ApiRequest& request, ApiSink& sink);
+
+  State& state_;
+  Gate& gate_;
+  const Clock& clock_;
+};
+
+}  // namespace holdfast

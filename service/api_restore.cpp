@@ -1,0 +1,295 @@
+// The API's restore and check.
+#include <map>
+#include <thread>
+#include <unordered_set>
+
+#include "base/path.h"
+#include "journal/time_spec.h"
+#include "service/api.h"
+#include "service/restore.h"
+#include "service/words.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr auto kProgressEvery = std::chrono::milliseconds(500);
+
+// Runs `work` on a thread of its own and reports numbers while it runs.
+void with_progress(ApiSink& sink, const std::function<Json()>& numbers,
+                   const std::function<void()>& work) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;
+  std::thread thread([&] {
+    work();
+    std::lock_guard lock(mutex);
+    done = true;
+    changed.notify_all();
+  });
+  std::unique_lock lock(mutex);
+  while (!changed.wait_for(lock, kProgressEvery, [&] { return done; })) {
+    sink.write(json_line({{"progress", numbers()}}));
+  }
+  lock.unlock();
+  thread.join();
+}
+
+struct RestorePlan {
+  std::vector<RestoreJob> jobs;
+  std::string undo_paths;  // shell words for the undo command
+};
+
+std::string shell_quote(const std::string& word) {
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest& request,
+                              bool in_place, Sequence at) {
+  Query query(state, txn);
+  std::map<NodeId, std::pair<Root, std::vector<std::string>>> by_root;
+  RestorePlan plan;
+  for (const std::string& text : request.all("path")) {
+    TRY_ASSIGN(const UserPath path, query.path(text, request.get("cwd")));
+    by_root[path.root.node].first = path.root;
+    by_root[path.root.node].second.push_back(path.relative);
+    plan.undo_paths += " " + shell_quote(join_path(path.root.path, path.relative));
+  }
+  if (by_root.empty()) {
+    for (const Root& root : query.roots()) {
+      if (state.journal->locate(txn, root.node, "", at).ok()) by_root[root.node] = {root, {""}};
+    }
+  }
+  if (by_root.empty()) {
+    return make_error(ErrorCode::kNotFound, "nothing was watched at @" + std::to_string(at.value));
+  }
+  for (auto& [node, root_paths] : by_root) {
+    const Root& root = root_paths.first;
+    RestoreJob job;
+    job.root = node;
+    job.paths = root_paths.second;
+    if (in_place) {
+      job.target = root.path;
+    } else {
+      TRY_ASSIGN(job.target, normalize_absolute(request.get("to"), request.get("cwd")));
+      if (by_root.size() > 1) job.target = join_path(job.target, root.name);
+    }
+    if (job.target == state.dir || job.target.starts_with(state.dir + "/")) {
+      return make_error(ErrorCode::kUsage, "cannot restore into the state directory " + state.dir);
+    }
+    if (state.dir.starts_with(job.target + "/")) {
+      job.own_state = state.dir.substr(job.target.size() + 1);
+    }
+    TRY_ASSIGN(const auto excludes, state.journal->meta(txn, "excludes:" + root.name));
+    std::vector<std::string> patterns;
+    std::string_view rest = excludes ? *excludes : std::string_view();
+    while (!rest.empty()) {
+      const size_t end = std::min(rest.find('\n'), rest.size());
+      patterns.emplace_back(rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    TRY_ASSIGN(job.ignore, IgnoreRules::parse(patterns));
+    plan.jobs.push_back(std::move(job));
+  }
+  return plan;
+}
+
+Result<RestoreOptions> read_options(const ApiRequest& request) {
+  RestoreOptions options;
+  options.remove_extra = request.flag("delete");
+  options.dry_run = request.flag("dry_run");
+  const std::string overwrite = request.get("overwrite");
+  if (overwrite == "always") {
+    options.overwrite = Overwrite::kAlways;
+  } else if (overwrite == "never") {
+    options.overwrite = Overwrite::kNever;
+  } else if (!overwrite.empty() && overwrite != "if-changed") {
+    return make_error(ErrorCode::kUsage, "--overwrite is if-changed, always or never, not \"" +
+                                             display_path(overwrite) + "\"");
+  }
+  return options;
+}
+
+}  // namespace
+
+Status Api::restore(const ApiRequest& request, ApiSink& sink) {
+  const bool in_place = request.flag("in_place");
+  if (in_place == !request.get("to").empty()) {
+    return make_error(ErrorCode::kUsage, "say either --to DIR or --in-place");
+  }
+  if (request.get("at").empty()) return make_error(ErrorCode::kUsage, "say which moment: --at T");
+  TRY_ASSIGN(const RestoreOptions options, read_options(request));
+
+  // The moment and the paths are settled before anything is touched.
+  Moment at;
+  {
+    TRY_ASSIGN(auto txn, state_.env->begin_read());
+    TRY_ASSIGN(at, Query(state_, *txn).moment(request.get("at"), clock_.wall_ns()));
+    TRY(make_plan(state_, *txn, request, in_place, at.seq));
+  }
+  Snapshot pinned;
+  if (in_place && !options.dry_run) {
+    TRY(gate_.flush(std::numeric_limits<int64_t>::max() / 4));
+    TRY_ASSIGN(pinned, gate_.snapshot("before the restore in place to @" + std::to_string(at.seq.value), {}));
+  }
+  RestorePlan plan;
+  {
+    TRY_ASSIGN(auto txn, state_.env->begin_read());
+    TRY_ASSIGN(plan, make_plan(state_, *txn, request, in_place, at.seq));
+  }
+  RestoreProgress progress;
+  RestoreResult sum;
+  Status failed;
+  const std::function<bool()> cancelled = [&] { return sink.cancelled(); };
+  auto numbers = [&] { return Json{{"files", progress.files.load()}, {"bytes", progress.bytes.load()}}; };
+  with_progress(sink, numbers, [&] {
+    for (const RestoreJob& job : plan.jobs) {
+      auto result = holdfast::restore(state_, job, at.seq, options, progress, cancelled);
+      if (!result.ok()) {
+        failed = result.error();
+        return;
+      }
+      sum.files += result->files;
+      sum.bytes += result->bytes;
+      sum.changed += result->changed;
+      sum.deleted += result->deleted;
+      for (RestoreFailure& failure : result->failed) {
+        failure.path = join_path(job.target, failure.path);
+        sum.failed.push_back(std::move(failure));
+      }
+    }
+  });
+  Json json;
+  json["at"] = {{"seq", at.seq.value}, {"time", format_time(at.time_ns)}};
+  json["files"] = sum.files;
+  json["bytes"] = sum.bytes;
+  json["changed"] = sum.changed;
+  json["deleted"] = sum.deleted;
+  json["failed"] = Json::array();
+  for (const RestoreFailure& failure : sum.failed) {
+    Json entry;
+    put_path(entry, "path", failure.path);
+    entry["why"] = failure.why;
+    json["failed"].push_back(std::move(entry));
+  }
+  json["dry_run"] = options.dry_run;
+  json["undo"] = nullptr;
+  if (in_place && !options.dry_run) {
+    json["undo"] = "holdfast --state " + shell_quote(state_.dir) + " restore" + plan.undo_paths +
+                   " --at " + pinned.name + " --in-place" + (options.remove_extra ? " --delete" : "");
+    TRY(gate_.flush(std::numeric_limits<int64_t>::max() / 4));
+    TRY(gate_.journal_note(RecordKind::kRestore, plan.jobs[0].root,
+                           "in place to @" + std::to_string(at.seq.value) + ": " +
+                               std::to_string(sum.changed) + " changed, " +
+                               std::to_string(sum.deleted) + " deleted, " +
+                               std::to_string(sum.failed.size()) + " failed; undo with --at " +
+                               pinned.name));
+  }
+  if (!failed.ok()) {
+    if (in_place && !options.dry_run) {
+      return failed.error().in("the present was pinned first, undo with: " + json["undo"].get<std::string>());
+    }
+    return failed;
+  }
+  sink.write(json_line(json));
+  return {};
+}
+
+namespace {
+
+// Every content that a record refers to must be found, through all levels of its recipes.
+class ContentCheck {
+ public:
+  ContentCheck(State& state, const LmdbTxn& txn, const std::function<void(const std::string&)>& finding)
+      : state_(state), txn_(txn), reader_(*state.store, txn), finding_(finding) {}
+
+  void check(const Record& record) {
+    if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe) return;
+    std::string missing;
+    if (!complete(record.content.id, record.content.kind == ContentKind::kRecipe, missing)) {
+      finding_("record @" + std::to_string(record.seq.value) + " (" + display_path(record.name) +
+               "): content is missing: " + missing);
+    }
+  }
+
+ private:
+  bool complete(const ChunkId& id, bool recipe, std::string& missing) {
+    if (!state_.store->has(txn_, id)) {
+      missing = "chunk " + to_hex(id.bytes.data(), 16) + " is in no pack";
+      return false;
+    }
+    if (!recipe || !sound_.insert(id).second) return true;
+    auto bytes = reader_.chunk(id);
+    auto decoded = bytes.ok() ? decode_recipe(*bytes) : Result<Recipe>(bytes.error());
+    if (!decoded.ok()) {
+      sound_.erase(id);
+      missing = decoded.error().message;
+      return false;
+    }
+    for (const Part& part : decoded->parts) {
+      if (part.kind == PartKind::kHole) continue;
+      if (!complete(part.id, part.kind == PartKind::kRecipe, missing)) {
+        sound_.erase(id);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  State& state_;
+  const LmdbTxn& txn_;
+  ChunkReader reader_;
+  const std::function<void(const std::string&)>& finding_;
+  std::unordered_set<ChunkId, ChunkIdHash> sound_;  // recipes that were found complete
+};
+
+}  // namespace
+
+Status Api::check(const ApiRequest& request, ApiSink& sink) {
+  TRY_ASSIGN(auto txn, state_.env->begin_read());
+  const bool read_data = request.flag("read_data");
+  std::vector<std::string> findings;
+  const std::function<void(const std::string&)> finding = [&](const std::string& text) {
+    if (findings.size() < 1000) findings.push_back(text);
+  };
+  std::atomic<uint64_t> done{0}, all{0}, records{0};
+  Status failed;
+  auto numbers = [&] {
+    return Json{{"records", records.load()}, {"bytes", done.load()}, {"bytes_all", all.load()}};
+  };
+  with_progress(sink, numbers, [&] {
+    failed = state_.journal->check(*txn, finding);
+    if (!failed.ok()) return;
+    ContentCheck contents(state_, *txn, finding);
+    failed = state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
+      contents.check(record);
+      ++records;
+      return sink.cancelled() ? Visit::kStop : Visit::kContinue;
+    });
+    if (!failed.ok()) return;
+    failed = state_.store->check(*txn, read_data, finding, [&](uint64_t bytes, uint64_t of) {
+      done = bytes;
+      all = of;
+    });
+  });
+  if (!failed.ok()) {
+    // Damage that stops the check is a finding like any other.
+    if (failed.error().code != ErrorCode::kDamaged) return failed;
+    findings.push_back(failed.error().message);
+  }
+  TRY_ASSIGN(const StoreStats stats, state_.store->stats(*txn));
+  Json json;
+  json["records"] = records.load();
+  json["packs"] = stats.packs;
+  json["bytes"] = stats.bytes;
+  json["chunks"] = stats.chunks;
+  json["read_data"] = read_data;
+  json["clean"] = findings.empty();
+  json["findings"] = findings;
+  sink.write(json_line(json));
+  return {};
+}
+
+}  // namespace holdfast

@@ -1,0 +1,110 @@
+#include "service/gate.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+
+namespace holdfast {
+
+namespace {
+std::vector<std::string> split_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    if (end > at) lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+}  // namespace
+
+DirectGate::~DirectGate() {
+  if (engine_) {
+    if (auto status = engine_->stop(); !status.ok()) log_.error(status.error().message);
+  }
+}
+
+Status DirectGate::start() {
+  if (engine_) return {};
+  EngineOptions options;
+  options.watch = false;
+  auto engine = std::make_unique<Engine>(state_, clock_, log_, options, nullptr);
+  TRY(engine->start());
+  std::vector<RootSpec> specs;
+  {
+    TRY_ASSIGN(auto txn, state_.env->begin_read());
+    TRY_ASSIGN(const auto roots, state_.journal->roots(*txn));
+    for (const Root& root : roots) {
+      TRY_ASSIGN(const auto excludes, state_.journal->meta(*txn, "excludes:" + root.name));
+      specs.push_back({root.name, root.path, excludes ? split_lines(*excludes) : std::vector<std::string>{}});
+    }
+  }
+  for (const RootSpec& spec : specs) {
+    if (auto status = engine->add_root(spec); !status.ok()) log_.warn(status.error().message);
+  }
+  engine_ = std::move(engine);
+  return {};
+}
+
+Result<Sequence> DirectGate::flush(int64_t timeout_ns) {
+  const bool fresh = !engine_;
+  TRY(start());
+  if (!fresh) engine_->reconcile_all("nothing watches between two looks");
+  std::optional<Result<Sequence>> answer;
+  engine_->flush([&](Result<Sequence> result) { answer = std::move(result); });
+  const int64_t start_ns = clock_.boottime_ns();
+  while (!answer) {
+    if (engine_->step()) continue;
+    if (clock_.boottime_ns() - start_ns > timeout_ns) {
+      return make_error(ErrorCode::kFailed, "flush did not finish in time");
+    }
+    engine_->wait(20'000'000);
+  }
+  return *answer;
+}
+
+Result<Snapshot> DirectGate::snapshot(const std::string& message,
+                                      const std::vector<std::pair<std::string, std::string>>& tags) {
+  TRY(start());
+  return engine_->snapshot(message, tags);
+}
+
+Status DirectGate::remove_snapshot(const std::string& name) {
+  TRY(start());
+  return engine_->remove_snapshot(name);
+}
+
+Result<Sequence> DirectGate::journal_note(RecordKind kind, NodeId root, const std::string& note) {
+  TRY(start());
+  return engine_->journal_note(kind, root, note);
+}
+
+Result<EngineStatus> DirectGate::status() {
+  if (engine_) return engine_->status();
+  EngineStatus status;
+  TRY_ASSIGN(auto txn, state_.env->begin_read());
+  TRY_ASSIGN(const Head head, state_.journal->head(*txn));
+  status.seq = head.seq;
+  TRY_ASSIGN(const auto roots, state_.journal->roots(*txn));
+  for (const Root& root : roots) {
+    RootStatus entry;
+    entry.name = root.name;
+    entry.path = root.path;
+    entry.backend = "none";
+    entry.coverage = "none: no service watches";
+    TRY_ASSIGN(const auto counts, state_.journal->meta(*txn, "counts:" + root.name));
+    if (counts && counts->size() == 16) {
+      ByteReader reader(*counts);
+      entry.files = reader.le<uint64_t>();
+      entry.bytes = reader.le<uint64_t>();
+    }
+    status.roots.push_back(std::move(entry));
+  }
+  status.problems.push_back("no service is running on this state: nothing is being watched; start it "
+                            "with: holdfast --state " + state_.dir + " watch DIR");
+  return status;
+}
+
+std::optional<Sequence> DirectGate::wait_commit(Sequence, int64_t) { return std::nullopt; }
+
+}  // namespace holdfast

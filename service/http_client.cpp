@@ -1,0 +1,73 @@
+#include "service/http_client.h"
+
+#include <curl/curl.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "base/path.h"
+
+namespace holdfast {
+
+namespace {
+struct Reply {
+  CURL* curl = nullptr;
+  const std::function<bool(std::string_view)>* body = nullptr;
+  std::string error_body;
+  bool broken_off = false;
+};
+
+size_t on_body(char* data, size_t size, size_t count, void* context) {
+  auto& reply = *static_cast<Reply*>(context);
+  long status = 0;
+  curl_easy_getinfo(reply.curl, CURLINFO_RESPONSE_CODE, &status);
+  const std::string_view bytes(data, size * count);
+  if (status != 200) {
+    if (reply.error_body.size() < 64 * 1024) reply.error_body += bytes;
+    return bytes.size();
+  }
+  if ((*reply.body)(bytes)) return bytes.size();
+  reply.broken_off = true;
+  return 0;
+}
+}  // namespace
+
+Status http_request(const std::string& socket_path, const ApiRequest& request,
+                    const std::function<bool(std::string_view)>& body) {
+  std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
+  if (!curl) return make_error(ErrorCode::kFailed, "starting libcurl failed");
+  std::string url = "http://holdfast" + request.path;
+  char separator = '?';
+  for (const auto& [key, value] : request.params) {
+    url += separator + percent_encode(key) + "=" + percent_encode(value);
+    separator = '&';
+  }
+  Reply reply;
+  reply.curl = curl.get();
+  reply.body = &body;
+  curl_easy_setopt(curl.get(), CURLOPT_UNIX_SOCKET_PATH, socket_path.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl.get(), CURLOPT_BUFFERSIZE, 256L * 1024);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &reply);
+  const CURLcode code = curl_easy_perform(curl.get());
+  if (code == CURLE_COULDNT_CONNECT) {
+    return Error{ErrorCode::kNotFound, ECONNREFUSED, "no service answers on " + socket_path};
+  }
+  if (reply.broken_off) return make_error(ErrorCode::kInterrupted, "interrupted");
+  if (code != CURLE_OK) {
+    return make_error(ErrorCode::kFailed, std::string("the service's answer broke off: ") +
+                                              curl_easy_strerror(code) +
+                                              "; its log says why, holdfast check looks for damage");
+  }
+  if (reply.error_body.empty()) return {};
+  const Json json = Json::parse(reply.error_body, nullptr, false);
+  if (json.is_object() && json.contains("error") && json.contains("code")) {
+    return make_error(error_code_of_name(json["code"].get<std::string>()), json["error"].get<std::string>());
+  }
+  return make_error(ErrorCode::kFailed, "the service answered with an error it did not explain");
+}
+
+}  // namespace holdfast

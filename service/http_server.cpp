@@ -1,0 +1,212 @@
+#include "service/http_server.h"
+
+#include <microhttpd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <set>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/queue.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr unsigned kConnectionsMax = 64;
+constexpr size_t kPieceBytes = 256 * 1024;
+
+// One answer under way: the handler's thread fills the queue, the connection's thread empties it.
+class Answer final : public ApiSink {
+ public:
+  Answer(Api& api, ApiRequest request, const std::atomic<bool>& stopping)
+      : stopping_(stopping), pieces_(4) {
+    raw_ = request.path == "/v1/cat";
+    thread_ = std::thread([this, &api, request = std::move(request)] { run(api, request); });
+  }
+  ~Answer() override {
+    gone_ = true;
+    pieces_.close();
+    thread_.join();
+  }
+
+  bool write(std::string_view bytes) override {
+    held_ += bytes;
+    // Small lines travel together, but a follower must not wait for its line.
+    if (held_.size() < kPieceBytes && pieces_.size() > 0) return !cancelled();
+    started_ = true;
+    return pieces_.push(std::exchange(held_, {})) && !cancelled();
+  }
+  bool cancelled() override { return gone_ || stopping_; }
+
+  // Waits until there is a first piece or the end; then the status is known.
+  void wait_for_start() { current_ = pieces_.pop(); }
+  const Status& status() const { return status_; }
+  bool has_data() const { return current_.has_value(); }
+
+  ssize_t read(char* out, size_t size) {
+    while (!current_ || offset_ == current_->size()) {
+      current_ = pieces_.pop();
+      offset_ = 0;
+      if (!current_) return failed_raw_ ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    const size_t take = std::min(size, current_->size() - offset_);
+    std::memcpy(out, current_->data() + offset_, take);
+    offset_ += take;
+    return static_cast<ssize_t>(take);
+  }
+
+ private:
+  void run(Api& api, const ApiRequest& request) {
+    status_ = api.handle(request, *this);
+    const bool started = started_ || !held_.empty();
+    if (!status_.ok() && started) {
+      failed_raw_ = raw_;
+      if (!raw_) held_ += error_line(status_.error());
+    }
+    if (!held_.empty()) pieces_.push(std::exchange(held_, {}));
+    pieces_.close();
+  }
+
+ public:
+  static std::string error_line(const Error& error) {
+    return json_line({{"error", error.message}, {"code", error_code_name(error.code)}});
+  }
+
+ private:
+  const std::atomic<bool>& stopping_;
+  std::atomic<bool> gone_{false};
+  std::atomic<bool> started_{false};
+  std::atomic<bool> failed_raw_{false};
+  bool raw_ = false;
+  BoundedQueue<std::string> pieces_;
+  std::string held_;  // handler's thread
+  Status status_;     // written before the queue closes
+  std::optional<std::string> current_;
+  size_t offset_ = 0;
+  std::thread thread_;
+};
+
+unsigned http_status(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUsage: return 400;
+    case ErrorCode::kNotFound: return 404;
+    case ErrorCode::kExists:
+    case ErrorCode::kBusy:
+    case ErrorCode::kChanged: return 409;
+    case ErrorCode::kNoSpace: return 507;
+    default: return 500;
+  }
+}
+
+}  // namespace
+
+struct HttpServer::Impl {
+  Api* api = nullptr;
+  std::string socket_path;
+  std::atomic<bool> stopping{false};
+  MHD_Daemon* daemon = nullptr;
+
+  static MHD_Result answer(void* self, MHD_Connection* connection, const char* url, const char* method,
+                           const char*, const char*, size_t* upload_size, void** context);
+  MHD_Result respond(MHD_Connection* connection, ApiRequest request);
+};
+
+MHD_Result HttpServer::Impl::answer(void* self, MHD_Connection* connection, const char* url,
+                                    const char* method, const char*, const char*, size_t* upload_size,
+                                    void** context) {
+  static char seen;
+  if (*context == nullptr) {  // headers only; the request comes with the next call
+    *context = &seen;
+    return MHD_YES;
+  }
+  if (*upload_size != 0) {  // no request has a body
+    *upload_size = 0;
+    return MHD_YES;
+  }
+  ApiRequest request;
+  request.method = method;
+  request.path = url;
+  MHD_get_connection_values_n(
+      connection, MHD_GET_ARGUMENT_KIND,
+      [](void* out, MHD_ValueKind, const char* key, size_t key_size, const char* value, size_t value_size) {
+        static_cast<ApiRequest*>(out)->params.emplace_back(
+            std::string(key, key_size), value ? std::string(value, value_size) : std::string());
+        return MHD_YES;
+      },
+      &request);
+  return static_cast<Impl*>(self)->respond(connection, std::move(request));
+}
+
+MHD_Result HttpServer::Impl::respond(MHD_Connection* connection, ApiRequest request) {
+  auto answer = std::make_unique<Answer>(*api, std::move(request), stopping);
+  answer->wait_for_start();
+  MHD_Response* response = nullptr;
+  unsigned status = 200;
+  if (!answer->has_data() && !answer->status().ok()) {
+    const std::string line = Answer::error_line(answer->status().error());
+    status = http_status(answer->status().error().code);
+    response = MHD_create_response_from_buffer(line.size(), const_cast<char*>(line.data()),
+                                               MHD_RESPMEM_MUST_COPY);
+  } else {
+    response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, 128 * 1024,
+        [](void* state, uint64_t, char* out, size_t size) {
+          return static_cast<Answer*>(state)->read(out, size);
+        },
+        answer.release(), [](void* state) { std::unique_ptr<Answer>(static_cast<Answer*>(state)); });
+  }
+  if (response == nullptr) return MHD_NO;
+  MHD_add_response_header(response, "Content-Type", "application/x-ndjson");
+  const MHD_Result queued = MHD_queue_response(connection, status, response);
+  MHD_destroy_response(response);
+  return queued;
+}
+
+HttpServer::HttpServer() : impl_(std::make_unique<Impl>()) {}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& socket_path, Api& api) {
+  std::unique_ptr<HttpServer> server(new HttpServer);
+  server->impl_->api = &api;
+  server->impl_->socket_path = socket_path;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.size() >= sizeof address.sun_path) {
+    return make_error(ErrorCode::kUsage, "the path of the API socket, " + socket_path +
+                                             ", is longer than a socket's may be (107 bytes); choose a "
+                                             "shorter state directory");
+  }
+  std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error(errno, "creating the API socket");
+  ::unlink(socket_path.c_str());
+  const mode_t mask = ::umask(0177);
+  const int bound = ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+  const int bind_errno = errno;
+  ::umask(mask);
+  if (bound != 0) return errno_error(bind_errno, "binding the API socket " + socket_path);
+  if (::listen(fd.get(), 128) != 0) return errno_error(errno, "listening on " + socket_path);
+  server->impl_->daemon = MHD_start_daemon(
+      MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, nullptr, nullptr,
+      &Impl::answer, server->impl_.get(), MHD_OPTION_LISTEN_SOCKET, fd.get(),
+      MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_END);
+  if (server->impl_->daemon == nullptr) {
+    return make_error(ErrorCode::kFailed, "starting the API on " + socket_path + " failed");
+  }
+  fd.release();  // the daemon closes it
+  return server;
+}
+
+HttpServer::~HttpServer() {
+  impl_->stopping = true;
+  if (impl_->daemon != nullptr) MHD_stop_daemon(impl_->daemon);
+  ::unlink(impl_->socket_path.c_str());
+}
+
+}  // namespace holdfast

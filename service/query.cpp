@@ -1,0 +1,204 @@
+#include "service/query.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/path.h"
+#include "journal/time_spec.h"
+
+namespace holdfast {
+
+Result<Moment> Query::moment(std::string_view text, int64_t now_wall_ns) const {
+  TRY_ASSIGN(const Head head, state_.journal->head(txn_));
+  if (text.empty()) return Moment{head.seq, head.time_ns};
+  TRY_ASSIGN(const TimeSpec spec, parse_time_spec(text, now_wall_ns));
+  Sequence seq = head.seq;
+  if (const auto* wanted = std::get_if<Sequence>(&spec)) {
+    if (wanted->value > head.seq.value || wanted->value == 0) {
+      return make_error(ErrorCode::kNotFound, "there is no sequence @" + std::to_string(wanted->value) +
+                                                  "; the journal ends at @" +
+                                                  std::to_string(head.seq.value));
+    }
+    seq = *wanted;
+  } else if (const auto* name = std::get_if<SnapshotName>(&spec)) {
+    TRY_ASSIGN(const auto snapshot, state_.journal->snapshot(txn_, name->name));
+    if (!snapshot) {
+      return make_error(ErrorCode::kNotFound,
+                        "\"" + display_path(text) + "\" is neither a time nor a snapshot; holdfast "
+                        "snapshots lists them, and times look like @1234, \"10 minutes ago\" or "
+                        "2026-11-20T14:03:07Z");
+    }
+    seq = snapshot->seq;
+  } else if (const auto* point = std::get_if<TimePoint>(&spec)) {
+    TRY_ASSIGN(const auto candidates, state_.journal->wall_candidates(txn_, point->wall_ns));
+    if (candidates.size() > 1) {
+      std::string names;
+      for (const Sequence candidate : candidates) names += " @" + std::to_string(candidate.value);
+      return make_error(ErrorCode::kUsage, "the clock was set back, and \"" + display_path(text) +
+                                               "\" was there more than once; say which:" + names);
+    }
+    TRY_ASSIGN(seq, state_.journal->sequence_at(txn_, point->wall_ns));
+    if (candidates.size() == 1) seq = candidates[0];
+    if (seq.value == 0) {
+      std::string begins;
+      if (auto first = state_.journal->record(txn_, Sequence{1}); first.ok()) {
+        begins = "; the journal begins at " + format_time(first->time_ns);
+      }
+      return make_error(ErrorCode::kNotFound, "nothing is known of " + format_time(point->wall_ns) + begins);
+    }
+  }
+  if (seq.value == 0) return Moment{};
+  TRY_ASSIGN(const Record record, state_.journal->record(txn_, seq));
+  return Moment{seq, record.time_ns};
+}
+
+Result<UserPath> Query::path(std::string_view text, std::string_view cwd) const {
+  TRY_ASSIGN(const auto roots, state_.journal->roots(txn_));
+  if (const size_t colon = text.find(':'); colon != std::string_view::npos && text[0] != '/') {
+    for (const Root& root : roots) {
+      if (root.name != text.substr(0, colon)) continue;
+      TRY_ASSIGN(std::string below, normalize_absolute(text.substr(colon + 1), "/"));
+      return UserPath{root, below.substr(1)};
+    }
+  }
+  TRY_ASSIGN(const std::string absolute, normalize_absolute(text, cwd));
+  const Root* best = nullptr;
+  for (const Root& root : roots) {
+    const bool inside = absolute == root.path || absolute.starts_with(root.path + "/") || root.path == "/";
+    if (inside && (best == nullptr || root.path.size() > best->path.size())) best = &root;
+  }
+  if (best == nullptr) {
+    std::string known;
+    for (const Root& root : roots) known += " " + root.name + "=" + display_path(root.path);
+    return make_error(ErrorCode::kNotFound, display_path(absolute) + " lies in no watched root" +
+                                                (known.empty() ? "" : "; watched are:" + known));
+  }
+  std::string relative = absolute.substr(std::min(absolute.size(), best->path.size()));
+  while (relative.starts_with("/")) relative.erase(0, 1);
+  return UserPath{*best, relative};
+}
+
+Result<std::vector<Life>> Query::lives(const UserPath& path) const {
+  std::vector<Life> lives{{path.root.node, FileType::kDir, Sequence{1}, Sequence{0}}};
+  std::string_view rest = path.relative;
+  while (!rest.empty()) {
+    const size_t slash = std::min(rest.find('/'), rest.size());
+    const std::string_view name = rest.substr(0, slash);
+    rest.remove_prefix(std::min(slash + 1, rest.size()));
+    std::vector<Life> next;
+    for (const Life& life : lives) {
+      TRY_ASSIGN(const auto spans, state_.journal->name_spans(txn_, life.node, name));
+      for (auto span = spans.rbegin(); span != spans.rend(); ++span) {
+        if (span->node.value == 0) continue;
+        Life part{span->node, span->type, std::max(span->since, life.since), span->until};
+        if (life.until.value != 0 && (part.until.value == 0 || part.until > life.until)) {
+          part.until = life.until;
+        }
+        if (part.until.value != 0 && part.until < part.since) continue;
+        next.push_back(part);
+      }
+    }
+    lives = std::move(next);
+  }
+  std::sort(lives.begin(), lives.end(), [](const Life& a, const Life& b) { return a.since < b.since; });
+  return lives;
+}
+
+const std::vector<Root>& Query::roots() {
+  if (!roots_) {
+    auto roots = state_.journal->roots(txn_);
+    roots_ = roots.ok() ? std::move(*roots) : std::vector<Root>{};
+  }
+  return *roots_;
+}
+
+std::pair<std::string, std::string> Query::place(const Record& record) {
+  std::string root_name;
+  for (const Root& root : roots()) {
+    if (root.node == record.root) root_name = root.name;
+  }
+  if (!record.is_node_record() || record.node == record.root) return {root_name, ""};
+  auto dir = state_.journal->dir_path(txn_, record.parent, record.seq);
+  if (!dir.ok()) return {root_name, "?/" + record.name};
+  return {root_name, join_path(*dir, record.name)};
+}
+
+std::string Query::user_path(const Record& record) {
+  const auto [root_name, path] = place(record);
+  for (const Root& root : roots()) {
+    if (root.node == record.root) return path.empty() ? root.path : join_path(root.path, path);
+  }
+  return path;
+}
+
+void put_path(Json& json, const char* key, const std::string& path) {
+  json[key] = to_utf8_lossy(path);
+  if (!is_utf8(path)) json[std::string(key) + "_b64"] = base64(path);
+}
+
+std::string json_line(const Json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+namespace {
+Json mode_text(uint32_t mode) {
+  char text[8];
+  std::snprintf(text, sizeof text, "%04o", mode & 07777);
+  return text;
+}
+Json hash_text(const ContentHash& hash) {
+  if (hash == ContentHash{}) return nullptr;
+  return "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
+}
+}  // namespace
+
+Json Query::record(const Record& record) {
+  Json json;
+  json["seq"] = record.seq.value;
+  json["time"] = format_time(record.time_ns);
+  json["wall"] = format_time(record.wall_ns);
+  auto boot = state_.journal->boot_id(txn_, record.boot);
+  json["boot_id"] = boot.ok() ? *boot : "";
+  json["boottime_ns"] = record.boottime_ns;
+  const auto [root, path] = place(record);
+  json["root"] = root;
+  if (record.is_node_record()) put_path(json, "path", path);
+  const bool link = record.kind == RecordKind::kLink;
+  json["kind"] = link ? "create" : record_kind_name(record.kind);
+  json["verdict"] = verdict_name(record.verdict);
+  std::vector<std::string> flags = record_flag_names(record.flags);
+  if (link) flags.emplace_back("hard_link");
+  if (record.is_node_record()) {
+    json["type"] = file_type_name(record.type);
+    json["size"] = record.stat.size;
+    json["mtime_ns"] = record.stat.mtime_ns;
+    json["ctime_ns"] = record.stat.ctime_ns;
+    json["mode"] = mode_text(record.stat.mode);
+    json["uid"] = record.stat.uid;
+    json["gid"] = record.stat.gid;
+    json["inode"] = record.stat.inode;
+    json["hash"] = hash_text(record.hash);
+    json["stored"] = record.content.stored() || record.type != FileType::kFile;
+    if (record.type == FileType::kSymlink) put_path(json, "target", record.link_target);
+  }
+  json["flags"] = flags;
+  if (record.prev.value != 0 && record.is_node_record()) {
+    if (auto before = state_.journal->record(txn_, record.prev); before.ok()) {
+      json["prev"] = {{"size", before->stat.size},
+                      {"mtime_ns", before->stat.mtime_ns},
+                      {"hash", hash_text(before->hash)}};
+    }
+  }
+  if (record.kind == RecordKind::kRename) {
+    auto dir = state_.journal->dir_path(txn_, record.from_parent, Sequence{record.seq.value - 1});
+    put_path(json, "from", dir.ok() ? join_path(*dir, record.from_name) : record.from_name);
+  }
+  if (!record.note.empty()) {
+    std::string note = to_utf8_lossy(record.note);
+    std::replace(note.begin(), note.end(), '\0', ' ');
+    json["note"] = note;
+  }
+  return json;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,556 @@
+#include "service/restore.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "base/path.h"
+#include "service/restore_write.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr size_t kWindowItemsMax = 8192;
+constexpr size_t kWindowDirsMax = 400;  // open descriptors
+constexpr size_t kRenamesMax = 50'000;  // behind one sync barrier
+constexpr uint64_t kBarrierBytes = 512ull << 20;
+constexpr Sequence kNow{~0ull};
+
+// A file whose content must be written.
+struct Item {
+  std::shared_ptr<Fd> dir_fd;
+  std::string dir_path, name, temporary;
+  Record version;
+  ChunkLocation location;
+  Status status;
+};
+
+struct Rename {
+  std::string dir_path, temporary, name;
+};
+
+class Restorer {
+ public:
+  Restorer(State& state, const RestoreJob& job, Sequence at, const RestoreOptions& options,
+           RestoreProgress& progress, const std::function<bool()>& cancelled)
+      : state_(state), job_(job), at_(at), options_(options), progress_(progress),
+        cancelled_(cancelled) {}
+
+  Result<RestoreResult> run();
+
+ private:
+  Status open_target();
+  Status publish_target();
+  Status select(const std::string& path);
+  Status make_ancestors(const std::string& path);
+  Status walk(NodeId dir, const std::string& path);
+  Result<std::shared_ptr<Fd>> enter(const Record& version, const std::string& path);
+  Status visit(const std::shared_ptr<Fd>& dir_fd, const std::string& dir_path, const Entry& entry);
+  Status visit_file(const std::shared_ptr<Fd>& dir_fd, const std::string& dir_path,
+                    const std::string& name, Record version);
+  Status visit_special(int dir_fd, const std::string& dir_path, const std::string& name,
+                       const Record& version);
+  bool clear_way(int dir_fd, const std::string& path, const std::string& name,
+                 const StatxResult& live, const Record& version);
+  Result<bool> same_content(int dir_fd, const std::string& path, const std::string& name,
+                            const StatxResult& live, const Record& version);
+  Status remove_extra(int dir_fd, const std::string& dir_path, const std::set<std::string>& wanted);
+  Status write_window();
+  void write_items(std::atomic<size_t>& next);
+  Status barrier();
+  Status make_links();
+  Status finish_dirs(NodeId dir, const std::string& path);
+  void finish_dir(const Record& version, const std::string& path);
+  void fail(const std::string& path, const Error& error);
+
+  State& state_;
+  const RestoreJob& job_;
+  const Sequence at_;
+  const RestoreOptions& options_;
+  RestoreProgress& progress_;
+  const std::function<bool()>& cancelled_;
+  std::unique_ptr<ReadTxn> txn_;
+  Fd target_;
+  std::string building_;  // the temporary directory that becomes the target; empty: into what is there
+  bool direct() const { return !building_.empty(); }
+  std::vector<Item> window_;
+  size_t window_dirs_ = 0;
+  uint64_t unsynced_bytes_ = 0;
+  std::vector<Rename> renames_;
+  std::map<NodeId, std::string> first_names_;  // of nodes with several names: where the first one is
+  std::vector<std::pair<std::string, Record>> links_;
+  std::vector<std::pair<std::string, Record>> ancestors_;
+  uint64_t temporaries_ = 0;
+  RestoreResult result_;
+};
+
+void Restorer::fail(const std::string& path, const Error& error) {
+  result_.failed.push_back({path, error.message});
+}
+
+Result<RestoreResult> Restorer::run() {
+  TRY_ASSIGN(txn_, state_.env->begin_read());
+  TRY(open_target());
+  for (const std::string& path : job_.paths) TRY(select(path));
+  TRY(write_window());
+  TRY(barrier());
+  TRY(make_links());
+  for (const std::string& path : job_.paths) {
+    TRY_ASSIGN(const Located found, state_.journal->locate(*txn_, job_.root, path, at_));
+    if (found.type == FileType::kDir) TRY(finish_dirs(found.node, path));
+  }
+  for (auto ancestor = ancestors_.rbegin(); ancestor != ancestors_.rend(); ++ancestor) {
+    finish_dir(ancestor->second, ancestor->first);
+  }
+  TRY(publish_target());
+  return std::move(result_);
+}
+
+// A target that does not exist is built beside its place and appears whole.
+Status Restorer::open_target() {
+  struct stat st {};
+  if (::stat(job_.target.c_str(), &st) != 0) {
+    if (options_.dry_run) return {};
+    const auto [parent, name] = split_last(job_.target);
+    TRY(make_directories(parent.empty() ? "/" : std::string(parent), 0755));
+    building_ = join_path(parent.empty() ? "/" : parent, temporary_name(0) + "-" + std::string(name));
+    if (::mkdir(building_.c_str(), 0700) != 0) {
+      return errno_error(errno, "creating the directory " + building_);
+    }
+    TRY_ASSIGN(target_, open_directory(building_));
+    return {};
+  }
+  TRY_ASSIGN(target_, open_directory(job_.target));
+  return {};
+}
+
+Status Restorer::publish_target() {
+  if (options_.dry_run || !target_) return {};
+  if (::syncfs(target_.get()) != 0) return errno_error(errno, "syncing " + job_.target);
+  if (!direct()) return {};
+  if (::rename(building_.c_str(), job_.target.c_str()) != 0) {
+    return errno_error(errno, "renaming " + building_ + " to " + job_.target);
+  }
+  return {};
+}
+
+Status Restorer::select(const std::string& path) {
+  TRY_ASSIGN(const Located found, state_.journal->locate(*txn_, job_.root, path, at_));
+  TRY(make_ancestors(path));
+  if (found.type == FileType::kDir) return walk(found.node, path);
+  const auto [parent, name] = split_last(path);
+  std::shared_ptr<Fd> dir_fd;
+  if (target_) {
+    TRY_ASSIGN(Fd fd, open_beneath(target_.get(), parent, O_PATH | O_DIRECTORY));
+    dir_fd = std::make_shared<Fd>(std::move(fd));
+  }
+  Entry entry;
+  entry.name = name;
+  entry.node = found.node;
+  entry.type = found.type;
+  return visit(dir_fd, std::string(parent), entry);
+}
+
+Status Restorer::make_ancestors(const std::string& path) {
+  if (options_.dry_run) return {};
+  for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    const std::string part = path.substr(0, slash);
+    if (open_beneath(target_.get(), part, O_PATH | O_DIRECTORY).ok()) continue;
+    TRY_ASSIGN(const Located found, state_.journal->locate(*txn_, job_.root, part, at_));
+    TRY_ASSIGN(auto version, state_.journal->version(*txn_, found.node, at_));
+    TRY_ASSIGN(auto fd, enter(*version, part));
+    ancestors_.emplace_back(part, std::move(*version));
+  }
+  return {};
+}
+
+// Depth first, with an explicit stack: a tree may be deeper than any stack or descriptor limit.
+Status Restorer::walk(NodeId top, const std::string& top_path) {
+  std::vector<std::pair<NodeId, std::string>> stack{{top, top_path}};
+  while (!stack.empty()) {
+    if (cancelled_()) return make_error(ErrorCode::kInterrupted, "the restore was interrupted");
+    const auto [dir, path] = std::move(stack.back());
+    stack.pop_back();
+    TRY_ASSIGN(const auto version, state_.journal->version(*txn_, dir, at_));
+    if (!version) continue;
+    ++result_.files;
+    auto fd = enter(*version, path);
+    if (!fd.ok()) {
+      fail(path, fd.error());
+      continue;
+    }
+    if (++window_dirs_ >= kWindowDirsMax) TRY(write_window());
+    std::set<std::string> wanted;
+    std::vector<std::pair<NodeId, std::string>> below;
+    Status visited;
+    TRY(state_.journal->for_each_entry(*txn_, dir, at_, [&](const Entry& entry) {
+      // A damaged record must not lead out of the target.
+      if (!is_safe_name(entry.name)) {
+        fail(join_path(path, display_path(entry.name)),
+             make_error(ErrorCode::kDamaged, "the recorded name is not a possible file name"));
+        return Visit::kContinue;
+      }
+      if (options_.remove_extra) wanted.insert(entry.name);
+      if (entry.type == FileType::kDir) {
+        below.emplace_back(entry.node, join_path(path, entry.name));
+        return Visit::kContinue;
+      }
+      visited = visit(*fd, path, entry);
+      return visited.ok() ? Visit::kContinue : Visit::kStop;
+    }));
+    TRY(visited);
+    if (options_.remove_extra && *fd) TRY(remove_extra((*fd)->get(), path, wanted));
+    stack.insert(stack.end(), std::make_move_iterator(below.rbegin()),
+                 std::make_move_iterator(below.rend()));
+  }
+  return {};
+}
+
+// Opens the directory in the target, making it where it is missing. nullptr in a dry run without it.
+Result<std::shared_ptr<Fd>> Restorer::enter(const Record& version, const std::string& path) {
+  if (!target_) return std::shared_ptr<Fd>();
+  auto fd = open_beneath(target_.get(), path, O_PATH | O_DIRECTORY);
+  if (fd.ok()) return std::make_shared<Fd>(std::move(*fd));
+  const auto [parent, name_view] = split_last(path);
+  const std::string name(name_view);
+  auto parent_fd = open_beneath(target_.get(), parent, O_PATH | O_DIRECTORY);
+  if (!parent_fd.ok()) {
+    if (options_.dry_run) return std::shared_ptr<Fd>();
+    return parent_fd.error();
+  }
+  if (auto live = statx_name(parent_fd->get(), name); live.ok()) {
+    if (!clear_way(parent_fd->get(), path, name, *live, version)) {
+      return make_error(ErrorCode::kExists, "something else is there, and --overwrite never was given");
+    }
+  }
+  ++result_.changed;
+  if (options_.dry_run) return std::shared_ptr<Fd>();
+  if (::mkdirat(parent_fd->get(), name.c_str(), 0700) != 0) {
+    return errno_error(errno, "creating the directory");
+  }
+  TRY_ASSIGN(Fd made, open_beneath(parent_fd->get(), name, O_PATH | O_DIRECTORY));
+  return std::make_shared<Fd>(std::move(made));
+}
+
+// Removes something of another type that stands where the version belongs.
+bool Restorer::clear_way(int dir_fd, const std::string& path, const std::string& name,
+                         const StatxResult& live, const Record& version) {
+  if (file_type_of_mode(live.mode) == version.type) return true;
+  if (options_.overwrite == Overwrite::kNever) return false;
+  if (options_.dry_run) return true;
+  uint64_t removed = 0;
+  if (auto status = remove_tree(dir_fd, name, removed); !status.ok()) fail(path, status.error());
+  return true;
+}
+
+Status Restorer::visit(const std::shared_ptr<Fd>& dir_fd, const std::string& dir_path,
+                       const Entry& entry) {
+  TRY_ASSIGN(auto version, state_.journal->version(*txn_, entry.node, at_));
+  if (!version) {
+    fail(join_path(dir_path, entry.name),
+         make_error(ErrorCode::kDamaged, "the journal has the name but no version"));
+    return {};
+  }
+  ++result_.files;
+  progress_.files.fetch_add(1, std::memory_order_relaxed);
+  const std::string path = join_path(dir_path, entry.name);
+  if (version->stat.nlink > 1 && version->type == FileType::kFile) {
+    const auto [first, is_first] = first_names_.try_emplace(entry.node, path);
+    if (!is_first) {
+      links_.emplace_back(path, std::move(*version));
+      return {};
+    }
+  }
+  if (version->type == FileType::kFile) {
+    return visit_file(dir_fd, dir_path, entry.name, std::move(*version));
+  }
+  return visit_special(dir_fd ? dir_fd->get() : -1, dir_path, entry.name, *version);
+}
+
+Status Restorer::visit_file(const std::shared_ptr<Fd>& dir_fd, const std::string& dir_path,
+                            const std::string& name, Record version) {
+  const std::string path = join_path(dir_path, name);
+  if (dir_fd && !direct()) {
+    auto live = statx_name(dir_fd->get(), name);
+    if (live.ok()) {
+      if (options_.overwrite == Overwrite::kNever) return {};
+      if (!clear_way(dir_fd->get(), path, name, *live, version)) return {};
+      const bool regular = file_type_of_mode(live->mode) == FileType::kFile;
+      if (regular && options_.overwrite == Overwrite::kIfChanged) {
+        TRY_ASSIGN(const bool same, same_content(dir_fd->get(), path, name, *live, version));
+        if (same) {
+          auto fd = open_beneath(dir_fd->get(), name, O_RDONLY | O_NONBLOCK);
+          auto xattrs = fd.ok() ? read_xattrs(fd->get()) : Result<XattrList>(XattrList{});
+          XattrList wanted;
+          for (const Xattr& xattr : version.xattrs) wanted.emplace_back(xattr.name, xattr.value);
+          if (same_metadata(*live, version) && xattrs.ok() && *xattrs == wanted) return {};
+          ++result_.changed;
+          if (options_.dry_run) return {};
+          auto status = fd.ok() ? set_metadata(fd->get(), version) : Status(fd.error());
+          if (!status.ok()) fail(path, status.error());
+          return {};
+        }
+      }
+    }
+  }
+  ++result_.changed;
+  result_.bytes += version.stat.size;
+  if (options_.dry_run) return {};
+  Item item;
+  item.dir_fd = dir_fd;
+  item.dir_path = dir_path;
+  item.name = name;
+  item.temporary = direct() ? name : temporary_name(++temporaries_);
+  if (version.content.kind == ContentKind::kChunk || version.content.kind == ContentKind::kRecipe) {
+    TRY_ASSIGN(const auto location, state_.store->locate(*txn_, version.content.id));
+    if (location) item.location = *location;
+  }
+  item.version = std::move(version);
+  window_.push_back(std::move(item));
+  if (window_.size() >= kWindowItemsMax) return write_window();
+  return {};
+}
+
+// The journal knows what a file held when its stamps were as they are now; else its bytes tell.
+Result<bool> Restorer::same_content(int dir_fd, const std::string& path, const std::string& name,
+                                    const StatxResult& live, const Record& version) {
+  if (live.size != version.stat.size) return false;
+  auto located = state_.journal->locate(*txn_, job_.root, path, kNow);
+  if (located.ok()) {
+    TRY_ASSIGN(const auto head, state_.journal->version(*txn_, located->node, kNow));
+    if (head && head->stat.inode == live.inode && head->stat.ctime_ns == live.ctime_ns &&
+        head->stat.mtime_ns == live.mtime_ns && head->content.stored() &&
+        (head->flags & kFlagUnstable) == 0) {
+      return head->content == version.content;
+    }
+  }
+  auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
+  if (!fd.ok()) return false;
+  ContentHasher hasher;
+  std::string buffer(1 << 20, '\0');
+  for (uint64_t at = 0;;) {
+    auto got = pread_full(fd->get(), buffer.data(), buffer.size(), at);
+    if (!got.ok()) return false;
+    if (*got == 0) break;
+    hasher.update({buffer.data(), *got});
+    at += *got;
+  }
+  return hasher.finish() == version.hash;
+}
+
+Status Restorer::visit_special(int dir_fd, const std::string& dir_path, const std::string& name,
+                               const Record& version) {
+  const std::string path = join_path(dir_path, name);
+  if (dir_fd >= 0) {
+    auto live = statx_name(dir_fd, name);
+    if (live.ok()) {
+      if (options_.overwrite == Overwrite::kNever) return {};
+      if (!clear_way(dir_fd, path, name, *live, version)) return {};
+      const bool same_type = file_type_of_mode(live->mode) == version.type;
+      bool same = same_type && same_metadata(*live, version);
+      if (same && version.type == FileType::kSymlink) {
+        auto target = read_link(dir_fd, name);
+        same = target.ok() && *target == version.link_target;
+      }
+      if (same && options_.overwrite == Overwrite::kIfChanged) return {};
+    }
+  }
+  ++result_.changed;
+  if (options_.dry_run) return {};
+  const std::string made = direct() ? name : temporary_name(++temporaries_);
+  if (auto status = make_special(dir_fd, made, version); !status.ok()) {
+    ::unlinkat(dir_fd, made.c_str(), 0);
+    fail(path, status.error());
+    return {};
+  }
+  if (!direct() && ::renameat(dir_fd, made.c_str(), dir_fd, name.c_str()) != 0) {
+    fail(path, errno_error(errno, "renaming to the final name"));
+    ::unlinkat(dir_fd, made.c_str(), 0);
+  }
+  return {};
+}
+
+Status Restorer::remove_extra(int dir_fd, const std::string& dir_path,
+                              const std::set<std::string>& wanted) {
+  if (options_.overwrite == Overwrite::kNever) return {};
+  TRY_ASSIGN(const auto names, list_names(dir_fd));
+  for (const std::string& name : names) {
+    if (wanted.contains(name) || name.starts_with(".holdfast-tmp-")) continue;
+    const std::string path = join_path(dir_path, name);
+    auto live = statx_name(dir_fd, name);
+    if (!live.ok()) continue;
+    if (job_.ignore.excluded(path, S_ISDIR(live->mode))) continue;
+    const bool holds_state = !job_.own_state.empty() &&
+                             (job_.own_state == path || job_.own_state.starts_with(path + "/"));
+    if (holds_state) continue;
+    uint64_t removed = 1;
+    if (!options_.dry_run) {
+      removed = 0;
+      if (auto status = remove_tree(dir_fd, name, removed); !status.ok()) fail(path, status.error());
+    }
+    result_.deleted += removed;
+  }
+  return {};
+}
+
+Status Restorer::write_window() {
+  window_dirs_ = 0;
+  if (window_.empty()) return {};
+  // Neighbours in the store are read together: one frame is decompressed once.
+  std::sort(window_.begin(), window_.end(),
+            [](const Item& a, const Item& b) { return a.location < b.location; });
+  std::atomic<size_t> next{0};
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < options_.workers; ++i) threads.emplace_back([&] { write_items(next); });
+  write_items(next);
+  for (std::thread& thread : threads) thread.join();
+  for (Item& item : window_) {
+    if (!item.status.ok()) {
+      fail(join_path(item.dir_path, item.name), item.status.error());
+      continue;
+    }
+    unsynced_bytes_ += item.version.stat.size;
+    if (!direct()) renames_.push_back({item.dir_path, item.temporary, item.name});
+  }
+  window_.clear();
+  if (renames_.size() >= kRenamesMax || unsynced_bytes_ >= kBarrierBytes) return barrier();
+  return {};
+}
+
+void Restorer::write_items(std::atomic<size_t>& next) {
+  constexpr size_t kTogether = 32;  // one frame's worth of small files stays with one worker
+  auto txn = state_.env->begin_read();
+  if (!txn.ok()) {
+    for (size_t i = next.fetch_add(1); i < window_.size(); i = next.fetch_add(1)) {
+      window_[i].status = txn.error();
+    }
+    return;
+  }
+  ChunkReader reader(*state_.store, **txn);
+  for (size_t i = next.fetch_add(kTogether); i < window_.size(); i = next.fetch_add(kTogether)) {
+    for (size_t k = i; k < std::min(i + kTogether, window_.size()); ++k) {
+      Item& item = window_[k];
+      if (cancelled_()) {
+        item.status = make_error(ErrorCode::kInterrupted, "interrupted");
+        continue;
+      }
+      item.status = write_file(item.dir_fd->get(), item.temporary, item.version, reader);
+      progress_.bytes.fetch_add(item.version.stat.size, std::memory_order_relaxed);
+    }
+  }
+}
+
+Status Restorer::barrier() {
+  unsynced_bytes_ = 0;
+  if (direct() || renames_.empty()) return {};
+  if (::syncfs(target_.get()) != 0) return errno_error(errno, "syncing " + job_.target);
+  std::string opened_path;
+  Fd dir;
+  for (const Rename& rename : renames_) {
+    if (!dir || opened_path != rename.dir_path) {
+      auto fd = open_beneath(target_.get(), rename.dir_path, O_PATH | O_DIRECTORY);
+      if (!fd.ok()) {
+        fail(join_path(rename.dir_path, rename.name), fd.error());
+        dir.reset();
+        continue;
+      }
+      dir = std::move(*fd);
+      opened_path = rename.dir_path;
+    }
+    if (::renameat(dir.get(), rename.temporary.c_str(), dir.get(), rename.name.c_str()) != 0) {
+      fail(join_path(rename.dir_path, rename.name), errno_error(errno, "renaming to the final name"));
+      ::unlinkat(dir.get(), rename.temporary.c_str(), 0);
+    }
+  }
+  renames_.clear();
+  return {};
+}
+
+Status Restorer::make_links() {
+  for (const auto& [path, version] : links_) {
+    const std::string& first = first_names_[version.node];
+    const auto [dir_path, name_view] = split_last(path);
+    const auto [first_dir_path, first_name_view] = split_last(first);
+    const std::string name(name_view), first_name(first_name_view);
+    if (options_.dry_run || !target_) continue;
+    auto dir = open_beneath(target_.get(), dir_path, O_PATH | O_DIRECTORY);
+    auto first_dir = open_beneath(target_.get(), first_dir_path, O_PATH | O_DIRECTORY);
+    if (!dir.ok() || !first_dir.ok()) {
+      fail(path, dir.ok() ? first_dir.error() : dir.error());
+      continue;
+    }
+    auto live = statx_name(dir->get(), name);
+    auto wanted = statx_name(first_dir->get(), first_name);
+    if (live.ok() && wanted.ok() && live->inode == wanted->inode) continue;
+    if (live.ok() && options_.overwrite == Overwrite::kNever) continue;
+    if (live.ok()) clear_way(dir->get(), path, name, *live, version);
+    const std::string made = temporary_name(++temporaries_);
+    if (::linkat(first_dir->get(), first_name.c_str(), dir->get(), made.c_str(), 0) != 0 ||
+        ::renameat(dir->get(), made.c_str(), dir->get(), name.c_str()) != 0) {
+      fail(path, errno_error(errno, "linking to " + first));
+      ::unlinkat(dir->get(), made.c_str(), 0);
+      continue;
+    }
+    ++result_.changed;
+  }
+  return {};
+}
+
+// Directories last, children first: everything that is put into one moves its times.
+Status Restorer::finish_dirs(NodeId top, const std::string& top_path) {
+  if (options_.dry_run) return {};
+  struct Level {
+    NodeId dir;
+    std::string path;
+    bool opened;
+  };
+  std::vector<Level> stack{{top, top_path, false}};
+  while (!stack.empty()) {
+    if (!stack.back().opened) {
+      stack.back().opened = true;
+      const std::string path = stack.back().path;
+      std::vector<Level> below;
+      TRY(state_.journal->for_each_entry(*txn_, stack.back().dir, at_, [&](const Entry& entry) {
+        if (entry.type == FileType::kDir && is_safe_name(entry.name)) {
+          below.push_back({entry.node, join_path(path, entry.name), false});
+        }
+        return Visit::kContinue;
+      }));
+      stack.insert(stack.end(), below.begin(), below.end());
+      continue;
+    }
+    const Level level = std::move(stack.back());
+    stack.pop_back();
+    TRY_ASSIGN(const auto version, state_.journal->version(*txn_, level.dir, at_));
+    if (version) finish_dir(*version, level.path);
+  }
+  return {};
+}
+
+void Restorer::finish_dir(const Record& version, const std::string& path) {
+  auto fd = open_beneath(target_.get(), path, O_RDONLY | O_DIRECTORY);
+  if (!fd.ok()) return fail(path, fd.error());
+  if (auto status = set_metadata(fd->get(), version); !status.ok()) fail(path, status.error());
+}
+
+}  // namespace
+
+Result<RestoreResult> restore(State& state, const RestoreJob& job, Sequence at,
+                              const RestoreOptions& options, RestoreProgress& progress,
+                              const std::function<bool()>& cancelled) {
+  Restorer restorer(state, job, at, options, progress, cancelled);
+  auto result = restorer.run();
+  if (!result.ok()) return result.error().in("restoring to " + display_path(job.target));
+  return result;
+}
+
+}  // namespace holdfast

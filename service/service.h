@@ -1,0 +1,22 @@
+// Service: `holdfast watch`. Owns the loop, the engine and the API server; run() returns when SIGTERM or
+// SIGINT asked it to stop and everything is committed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/result.h"
+#include "service/engine.h"
+
+namespace holdfast {
+
+struct ServiceOptions {
+  std::string state_dir;
+  std::vector<RootSpec> roots;
+};
+
+Status run_service(const ServiceOptions& options, const Clock& clock, Log& log);
+
+}  // namespace holdfast

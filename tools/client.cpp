@@ -1,0 +1,98 @@
+#include "tools/client.h"
+
+#include <signal.h>
+#include <time.h>
+
+#include <atomic>
+#include <cerrno>
+
+#include "base/clock.h"
+#include "service/http_client.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr int kBusyRetries = 100;  // a tenth of a second each: a service that is just starting
+
+std::atomic<bool> interrupted{false};
+
+// Cuts the stream into lines.
+class LineSplitter {
+ public:
+  LineSplitter(bool raw, const std::function<void(std::string_view)>& take) : raw_(raw), take_(take) {}
+  void feed(std::string_view bytes) {
+    if (raw_) return take_(bytes);
+    held_ += bytes;
+    size_t at = 0;
+    for (size_t end = held_.find('\n'); end != std::string::npos; end = held_.find('\n', at)) {
+      take_(std::string_view(held_).substr(at, end - at));
+      at = end + 1;
+    }
+    held_.erase(0, at);
+  }
+
+ private:
+  const bool raw_;
+  const std::function<void(std::string_view)>& take_;
+  std::string held_;
+};
+
+class DirectSink final : public ApiSink {
+ public:
+  explicit DirectSink(LineSplitter& lines) : lines_(lines) {}
+  bool write(std::string_view bytes) override {
+    lines_.feed(bytes);
+    return !interrupted;
+  }
+  bool cancelled() override { return interrupted; }
+
+ private:
+  LineSplitter& lines_;
+};
+
+Status run_here(State& state, const ApiRequest& request, LineSplitter& lines, const Clock& clock, Log& log) {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = true; };
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  DirectGate gate(state, clock, log);
+  Api api(state, gate, clock);
+  DirectSink sink(lines);
+  auto status = api.handle(request, sink);
+  if (interrupted) return make_error(ErrorCode::kInterrupted, "interrupted");
+  return status;
+}
+
+}  // namespace
+
+Status run_request(const std::string& state_dir, const ApiRequest& request, bool raw, Log& log,
+                   const std::function<void(std::string_view)>& take) {
+  LineSplitter lines(raw, take);
+  const std::function<bool(std::string_view)> body = [&](std::string_view bytes) {
+    lines.feed(bytes);
+    return true;
+  };
+  SystemClock clock;
+  for (int attempt = 0;; ++attempt) {
+    auto answered = http_request(state_dir + "/api.sock", request, body);
+    if (answered.ok() || answered.error().sys_errno != ECONNREFUSED) return answered;
+    auto state = State::open(state_dir, false, clock, log);
+    if (state.ok()) return run_here(**state, request, lines, clock, log);
+    if (state.error().code != ErrorCode::kBusy || attempt >= kBusyRetries) return state.error();
+    const timespec pause{0, 100'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+int exit_code_of(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kUsage: return 2;
+    case ErrorCode::kNotFound: return 4;
+    case ErrorCode::kBusy: return 6;
+    case ErrorCode::kInterrupted: return 130;
+    default: return 1;
+  }
+}
+
+}  // namespace holdfast

@@ -1,0 +1,344 @@
+// holdfast: the command line. Each command becomes an API request; `watch` is the service itself.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "journal/time_spec.h"
+#include "service/config.h"
+#include "service/service.h"
+#include "tools/client.h"
+#include "tools/print.h"
+
+namespace holdfast {
+
+namespace {
+
+using Printer = std::string (*)(const Json&);
+
+// Everything the command line can say.
+struct Arguments {
+  std::string state, config_file;
+  bool json = false, quiet = false, verbose = false;
+  ApiRequest request;
+  std::vector<std::string> watch, excludes, paths, tags;
+  std::string backend = "auto";
+  bool check_health = false;
+  std::string max_age;
+};
+
+int report(const Error& error) {
+  std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
+  return exit_code_of(error);
+}
+
+std::string working_directory() {
+  char buffer[PATH_MAX];
+  return ::getcwd(buffer, sizeof buffer) != nullptr ? buffer : "/";
+}
+
+std::string default_state() {
+  if (::geteuid() == 0) return "/var/lib/holdfast";
+  if (const char* base = std::getenv("XDG_STATE_HOME"); base != nullptr && *base == '/') {
+    return std::string(base) + "/holdfast";
+  }
+  const char* home = std::getenv("HOME");
+  return std::string(home != nullptr ? home : "") + "/.local/state/holdfast";
+}
+
+Result<Config> load_config(const Arguments& arguments) {
+  if (arguments.config_file.empty()) return Config{};
+  TRY_ASSIGN(const std::string text, read_whole_file(arguments.config_file, 1 << 20));
+  return parse_config(text, arguments.config_file);
+}
+
+Result<std::string> state_dir(const Arguments& arguments, const Config& config) {
+  std::string dir = arguments.state;
+  if (dir.empty()) dir = config.state;
+  if (dir.empty()) dir = default_state();
+  return normalize_absolute(dir, working_directory());
+}
+
+Result<RootSpec> root_of(const std::string& argument, const std::vector<std::string>& excludes) {
+  RootSpec root;
+  std::string path = argument;
+  const size_t equals = argument.find('=');
+  if (equals != std::string::npos && argument.find('/') > equals) {
+    root.name = argument.substr(0, equals);
+    path = argument.substr(equals + 1);
+  }
+  TRY_ASSIGN(const std::string absolute, normalize_absolute(path, working_directory()));
+  char resolved[PATH_MAX];  // a root given through a symlink is watched where it really is
+  root.path = ::realpath(absolute.c_str(), resolved) != nullptr ? resolved : absolute;
+  if (root.name.empty()) root.name = root.path == "/" ? "root" : std::string(split_last(root.path).second);
+  for (char& c : root.name) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-') c = '-';
+  }
+  root.excludes = excludes;
+  return root;
+}
+
+int run_watch(const Arguments& arguments) {
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto log = make_stderr_log(arguments.verbose ? LogLevel::kDebug
+                             : arguments.quiet ? LogLevel::kWarn
+                                               : LogLevel::kInfo);
+  ServiceOptions options;
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  options.state_dir = *dir;
+  for (const std::string& argument : arguments.watch) {
+    auto root = root_of(argument, arguments.excludes);
+    if (!root.ok()) return report(root.error());
+    options.roots.push_back(std::move(*root));
+  }
+  for (const WatchConfig& watch : config->watches) {
+    auto root = root_of(watch.name + "=" + watch.path, watch.exclude);
+    if (!root.ok()) return report(root.error());
+    options.roots.push_back(std::move(*root));
+  }
+  if (options.roots.empty()) {
+    return report(make_error(ErrorCode::kUsage, "nothing to watch: name a directory, as in holdfast watch "
+                                                "/data/uploads, or a --config with [[watch]]"));
+  }
+  if (arguments.backend != "auto" && arguments.backend != "inotify") {
+    return report(make_error(ErrorCode::kUsage, "the backend \"" + arguments.backend +
+                                                    "\" is not in this version; there is inotify"));
+  }
+  for (const std::string& section : config->not_yet) {
+    log->warn("[" + section + "] in " + arguments.config_file + " has no effect in this version");
+  }
+  SystemClock clock;
+  auto status = run_service(options, clock, *log);
+  return status.ok() ? 0 : report(status.error());
+}
+
+// Draws progress on a terminal, and nowhere else.
+void show_progress(const Json& progress, bool quiet) {
+  if (quiet || ::isatty(STDERR_FILENO) == 0) return;
+  std::string text;
+  for (const auto& [key, value] : progress.items()) text += " " + key + " " + value.dump();
+  std::fprintf(stderr, "\r\033[K%s", text.c_str());
+}
+
+int health_exit(const Arguments& arguments, const Json& status) {
+  if (!arguments.check_health) return 0;
+  if (!status["healthy"].get<bool>()) return 3;
+  if (arguments.max_age.empty()) return 0;
+  auto limit = parse_duration_ns(arguments.max_age);
+  if (!limit.ok()) return report(limit.error());
+  SystemClock clock;
+  auto last = parse_time_spec(status.value("last_record", std::string("1970-01-01")), clock.wall_ns());
+  const auto* point = last.ok() ? std::get_if<TimePoint>(&*last) : nullptr;
+  if (point != nullptr && clock.wall_ns() - point->wall_ns <= *limit) return 0;
+  std::fprintf(stderr, "holdfast: the last record is older than %s\n", arguments.max_age.c_str());
+  return 3;
+}
+
+int run_command(Arguments& arguments, Printer print) {
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  ApiRequest& request = arguments.request;
+  request.params.emplace_back("cwd", working_directory());
+  for (const std::string& path : arguments.paths) request.params.emplace_back("path", path);
+  for (const std::string& tag : arguments.tags) request.params.emplace_back("tag", tag);
+  const bool raw = request.path == "/v1/cat";
+  auto log = make_stderr_log(arguments.verbose ? LogLevel::kInfo : LogLevel::kWarn);
+  int code = 0;
+  auto take = [&](std::string_view line) {
+    if (raw) {
+      if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) std::exit(1);
+      return;
+    }
+    const Json json = Json::parse(line, nullptr, false);
+    if (json.is_discarded()) return;
+    if (json.contains("progress")) return show_progress(json["progress"], arguments.quiet);
+    if (json.contains("error")) {
+      const Error error = make_error(error_code_of_name(json["code"].get<std::string>()),
+                                     json["error"].get<std::string>());
+      code = report(error);
+      return;
+    }
+    if (request.path == "/v1/status") code = health_exit(arguments, json);
+    if (request.path == "/v1/restore" && !json["failed"].empty()) code = 5;
+    if (request.path == "/v1/check" && !json["clean"].get<bool>()) code = 3;
+    if (arguments.json) {
+      std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
+    } else if (!arguments.quiet) {
+      std::fputs(print(json).c_str(), stdout);
+    }
+    std::fflush(stdout);
+  };
+  auto status = run_request(*dir, request, raw, *log, take);
+  if (std::fflush(stdout) != 0) return 1;
+  if (!status.ok()) return report(status.error());
+  return code;
+}
+
+// Adds a value as a request parameter when it is given.
+void parameter(CLI::App* command, Arguments& arguments, const std::string& flags, const std::string& name,
+               const std::string& help) {
+  command->add_option_function<std::string>(
+      flags, [&arguments, name](const std::string& value) { arguments.request.params.emplace_back(name, value); },
+      help);
+}
+void switch_parameter(CLI::App* command, Arguments& arguments, const std::string& flags,
+                      const std::string& name, const std::string& help) {
+  command->add_flag_callback(
+      flags, [&arguments, name] { arguments.request.params.emplace_back(name, "1"); }, help);
+}
+
+struct Command {
+  CLI::App* app;
+  const char* method;
+  const char* path;
+  Printer print;
+};
+
+constexpr const char* kTimeHelp =
+    "a moment: @1234, a snapshot's name, 2026-11-20T14:03:07Z, \"2026-11-20 14:03\", \"10 minutes ago\", "
+    "\"yesterday 14:00\", now";
+
+void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
+  auto* log = app.add_subcommand("log", "show the journal")->fallthrough();
+  log->add_option("PATH", arguments.paths, "only this path and what is below it")->expected(0, 1);
+  parameter(log, arguments, "--since", "since", kTimeHelp);
+  parameter(log, arguments, "--until", "until", kTimeHelp);
+  parameter(log, arguments, "--kind", "kind", "only these kinds: create,modify,attrib,rename,delete,gap,…");
+  parameter(log, arguments, "--verdict", "verdict", "only these verdicts");
+  parameter(log, arguments, "--root", "root", "only this root");
+  parameter(log, arguments, "-n,--limit", "limit", "only the newest N records");
+  switch_parameter(log, arguments, "--reverse", "reverse", "newest first");
+  switch_parameter(log, arguments, "-f,--follow", "follow", "go on as records come");
+  log->footer("Example: holdfast log uploads: --since \"1 hour ago\" --kind delete");
+  commands.push_back({log, "GET", "/v1/log", print_record});
+
+  auto* history = app.add_subcommand("history", "show every version of a path")->fallthrough();
+  history->add_option("PATH", arguments.paths, "it may be gone by now")->required()->expected(1);
+  history->footer("Example: holdfast history /data/uploads/report.pdf");
+  commands.push_back({history, "GET", "/v1/history", print_record});
+
+  auto* ls = app.add_subcommand("ls", "list a directory at any moment")->fallthrough();
+  ls->add_option("PATH", arguments.paths, "default: all roots")->expected(0, 1);
+  parameter(ls, arguments, "--at", "at", kTimeHelp);
+  switch_parameter(ls, arguments, "-R,--recursive", "recursive", "and everything below");
+  ls->footer("Example: holdfast ls uploads:2026 --at yesterday");
+  commands.push_back({ls, "GET", "/v1/ls", print_entry});
+
+  auto* cat = app.add_subcommand("cat", "write a file's content at any moment to standard output")->fallthrough();
+  cat->add_option("PATH", arguments.paths, "a regular file")->required()->expected(1);
+  parameter(cat, arguments, "--at", "at", kTimeHelp);
+  cat->footer("Example: holdfast cat /etc/app.conf --at \"10 minutes ago\" | diff - /etc/app.conf");
+  commands.push_back({cat, "GET", "/v1/cat", nullptr});
+
+  auto* diff = app.add_subcommand("diff", "what differs between two moments")->fallthrough();
+  diff->add_option_function<std::string>(
+          "A", [&](const std::string& value) { arguments.request.params.emplace_back("a", value); }, kTimeHelp)
+      ->required();
+  diff->add_option_function<std::string>(
+          "B", [&](const std::string& value) { arguments.request.params.emplace_back("b", value); }, kTimeHelp)
+      ->required();
+  diff->add_option("PATH", arguments.paths, "only this path and what is below it")->expected(0, 1);
+  diff->footer("Example: holdfast diff yesterday now /data/uploads");
+  commands.push_back({diff, "GET", "/v1/diff", print_diff});
+}
+
+void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
+  auto* status = app.add_subcommand("status", "roots, coverage, store, problems")->fallthrough();
+  status->add_flag("--check", arguments.check_health, "exit 3 where a person should look (for HEALTHCHECK)");
+  status->add_option("--max-age", arguments.max_age, "with --check: and where the last record is older");
+  status->footer("Example: holdfast status --check");
+  commands.push_back({status, "GET", "/v1/status", print_status});
+
+  auto* flush = app.add_subcommand("flush", "return once all that happened before is durable")->fallthrough();
+  parameter(flush, arguments, "--timeout", "timeout", "give up after this long, such as 30s");
+  flush->footer("Example: seq=$(holdfast flush)   # prints @1234");
+  commands.push_back({flush, "POST", "/v1/flush", [](const Json& json) {
+                        return "@" + json["seq"].dump() + "\n";
+                      }});
+
+  auto* snapshot = app.add_subcommand("snapshot", "pin the present moment under a name")->fallthrough();
+  parameter(snapshot, arguments, "-m,--message", "message", "what it is for");
+  snapshot->add_option("--tag", arguments.tags, "KEY=VALUE, may be given again")->expected(1)->take_all();
+  snapshot->footer("Example: holdfast snapshot -m \"before deploy\"");
+  auto* remove = snapshot->add_subcommand("rm", "unpin a snapshot")->fallthrough();
+  remove->add_option_function<std::string>(
+            "NAME", [&](const std::string& value) { arguments.request.params.emplace_back("name", value); },
+            "its name")
+      ->required();
+  commands.push_back({remove, "DELETE", "/v1/snapshots", [](const Json& json) {
+                        return "removed " + json["removed"].get<std::string>() + "\n";
+                      }});
+  commands.push_back({snapshot, "POST", "/v1/snapshots", print_snapshot});
+  auto* snapshots = app.add_subcommand("snapshots", "list the snapshots")->fallthrough();
+  commands.push_back({snapshots, "GET", "/v1/snapshots", print_snapshot});
+
+  auto* restore = app.add_subcommand("restore", "bring paths back as they were at a moment")->fallthrough();
+  restore->add_option("PATH", arguments.paths, "default: everything that was watched");
+  parameter(restore, arguments, "--at", "at", kTimeHelp);
+  parameter(restore, arguments, "--to", "to", "below this directory; paths stay relative to their root");
+  switch_parameter(restore, arguments, "--in-place", "in_place", "where they were; the present is pinned first");
+  switch_parameter(restore, arguments, "--delete", "delete", "remove what was not there at that moment");
+  switch_parameter(restore, arguments, "--dry-run", "dry_run", "only say what would be done");
+  parameter(restore, arguments, "--overwrite", "overwrite", "if-changed (default), always, never");
+  restore->footer("Examples:\n  holdfast restore --at yesterday --to /tmp/look\n"
+                  "  holdfast restore /data/uploads/2026 --at @1234 --in-place --delete");
+  commands.push_back({restore, "POST", "/v1/restore", print_restore});
+
+  auto* check = app.add_subcommand("check", "verify journal and store")->fallthrough();
+  switch_parameter(check, arguments, "--read-data", "read_data", "read and verify every stored byte");
+  check->footer("Example: holdfast check --read-data");
+  commands.push_back({check, "POST", "/v1/check", print_check});
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Holdfast watches directories, journals every change, keeps every version, and brings any "
+               "path back to any moment.",
+               "holdfast");
+  Arguments arguments;
+  app.set_version_flag("--version", "holdfast " HOLDFAST_VERSION);
+  app.add_option("--state", arguments.state, "the state directory")->envname("HOLDFAST_STATE");
+  app.add_option("--config", arguments.config_file, "holdfast.toml")->envname("HOLDFAST_CONFIG");
+  app.add_flag("--json", arguments.json, "JSON instead of text")->envname("HOLDFAST_JSON");
+  app.add_flag("-q,--quiet", arguments.quiet, "say less")->envname("HOLDFAST_QUIET");
+  app.add_flag("-v,--verbose", arguments.verbose, "say more")->envname("HOLDFAST_VERBOSE");
+  app.require_subcommand(1);
+
+  auto* watch = app.add_subcommand("watch", "the service, in the foreground")->fallthrough();
+  watch->add_option("DIR", arguments.watch, "[NAME=]DIR to watch; may be given again");
+  watch->add_option("--exclude", arguments.excludes, "gitignore pattern; may be given again")->take_all()->expected(1);
+  watch->add_option("--backend", arguments.backend, "auto or inotify");
+  watch->footer("Example: holdfast watch uploads=/data/uploads /etc --exclude '*.tmp'");
+  std::vector<Command> commands;
+  add_looking_commands(app, arguments, commands);
+  add_acting_commands(app, arguments, commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (watch->parsed()) return run_watch(arguments);
+  for (const Command& command : commands) {
+    if (!command.app->parsed()) continue;
+    arguments.request.method = command.method;
+    arguments.request.path = command.path;
+    return run_command(arguments, command.print);
+  }
+  return 2;
+}
+
+}  // namespace
+
+}  // namespace holdfast
+
+int main(int argc, char** argv) { return holdfast::run(argc, argv); }

@@ -1,0 +1,156 @@
+#include "tools/print.h"
+
+#include <cstdio>
+
+#include "base/path.h"
+#include "service/words.h"
+
+namespace holdfast {
+
+namespace {
+
+std::string text_of(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+uint64_t number_of(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_number() ? found->get<uint64_t>() : 0;
+}
+
+// "2026-11-20T14:03:07.500000000Z" to "2026-11-20 14:03:07Z".
+std::string short_time(const std::string& time) {
+  if (time.size() < 20) return time;
+  return time.substr(0, 10) + " " + time.substr(11, 8) + "Z";
+}
+
+std::string place_of(const Json& json) {
+  return text_of(json, "root") + ":" + display_path(text_of(json, "path"));
+}
+
+std::string details(const Json& record) {
+  std::string text;
+  if (text_of(record, "type") == "file" && text_of(record, "kind") != "delete") {
+    text += "  " + words_for_bytes(number_of(record, "size"));
+  }
+  if (record.contains("from")) text += "  from " + display_path(text_of(record, "from"));
+  if (!text_of(record, "verdict").empty()) text += "  " + text_of(record, "verdict");
+  const auto flags = record.find("flags");
+  if (flags != record.end()) {
+    for (const auto& flag : *flags) {
+      if (flag != "mtime_set") text += "  [" + flag.get<std::string>() + "]";
+    }
+  }
+  if (!text_of(record, "note").empty()) text += "  " + display_path(text_of(record, "note"));
+  return text;
+}
+
+}  // namespace
+
+std::string print_record(const Json& record) {
+  char head[96];
+  std::snprintf(head, sizeof head, "@%-7llu %s  %-8s ",
+                static_cast<unsigned long long>(number_of(record, "seq")),
+                short_time(text_of(record, "time")).c_str(), text_of(record, "kind").c_str());
+  const std::string slash = text_of(record, "type") == "dir" ? "/" : "";
+  const std::string place = record.contains("path") ? place_of(record) + slash : text_of(record, "root");
+  return head + place + details(record) + "\n";
+}
+
+std::string print_entry(const Json& record) {
+  static constexpr const char* kTypes[][2] = {{"dir", "d"},    {"symlink", "l"}, {"fifo", "p"},
+                                              {"socket", "s"}, {"char", "c"},    {"block", "b"}};
+  std::string type = "-";
+  for (const auto& known : kTypes) {
+    if (text_of(record, "type") == known[0]) type = known[1];
+  }
+  char head[128];
+  std::snprintf(head, sizeof head, "%s%s %5llu %5llu %10s  @%-7llu ", type.c_str(),
+                text_of(record, "mode").c_str(), static_cast<unsigned long long>(number_of(record, "uid")),
+                static_cast<unsigned long long>(number_of(record, "gid")),
+                words_for_bytes(number_of(record, "size")).c_str(),
+                static_cast<unsigned long long>(number_of(record, "seq")));
+  std::string line = head + place_of(record);
+  if (type == "d") line += "/";
+  if (record.contains("target")) line += " -> " + display_path(text_of(record, "target"));
+  const auto stored = record.find("stored");
+  if (stored != record.end() && !stored->get<bool>()) line += "  (content not stored)";
+  return line + "\n";
+}
+
+std::string print_diff(const Json& difference) {
+  const std::string change = text_of(difference, "change");
+  const char* mark = change == "added"     ? "+"
+                     : change == "removed" ? "-"
+                     : change == "attrib"  ? "a"
+                                           : "M";
+  const std::string slash = text_of(difference, "type") == "dir" ? "/" : "";
+  return std::string(mark) + " " + place_of(difference) + slash + "\n";
+}
+
+std::string print_status(const Json& status) {
+  std::string text = "holdfast " + text_of(status, "version") + ", state " +
+                     display_path(text_of(status, "state")) + "\n";
+  text += "journal    @" + std::to_string(number_of(status, "seq"));
+  if (!text_of(status, "last_record").empty()) {
+    text += ", last record " + short_time(text_of(status, "last_record"));
+  }
+  text += "\n";
+  for (const Json& root : status["roots"]) {
+    text += "root       " + text_of(root, "name") + " = " + display_path(text_of(root, "path")) + "\n";
+    text += "           backend " + text_of(root, "backend") + ", coverage " + text_of(root, "coverage") +
+            ", " + std::to_string(number_of(root, "files")) + " files, " +
+            words_for_bytes(number_of(root, "bytes")) + "\n";
+  }
+  const Json& store = status["store"];
+  text += "store      " + words_for_bytes(number_of(store, "bytes")) + " in " +
+          std::to_string(number_of(store, "packs")) + " packs, journal " +
+          words_for_bytes(number_of(store, "journal_bytes")) + ", " +
+          words_for_bytes(number_of(store, "free_bytes")) + " free on its disk\n";
+  if (status["healthy"].get<bool>()) return text + "healthy\n";
+  for (const Json& problem : status["problems"]) {
+    text += "PROBLEM    " + display_path(problem.get<std::string>()) + "\n";
+  }
+  return text;
+}
+
+std::string print_snapshot(const Json& snapshot) {
+  std::string text = text_of(snapshot, "name") + "  @" + std::to_string(number_of(snapshot, "seq")) + "  " +
+                     short_time(text_of(snapshot, "time"));
+  for (const auto& [key, value] : snapshot["tags"].items()) {
+    text += "  " + display_path(key + "=" + value.get<std::string>());
+  }
+  if (!text_of(snapshot, "message").empty()) text += "  " + display_path(text_of(snapshot, "message"));
+  return text + "\n";
+}
+
+std::string print_restore(const Json& result) {
+  const bool dry = result["dry_run"].get<bool>();
+  std::string text = std::string(dry ? "would restore" : "restored") + " @" +
+                     std::to_string(number_of(result["at"], "seq")) + " (" +
+                     short_time(text_of(result["at"], "time")) + "): " +
+                     std::to_string(number_of(result, "files")) + " looked at, " +
+                     std::to_string(number_of(result, "changed")) + (dry ? " would change, " : " changed, ") +
+                     words_for_bytes(number_of(result, "bytes")) + (dry ? "" : " written and verified") +
+                     ", " + std::to_string(number_of(result, "deleted")) +
+                     (dry ? " would be deleted\n" : " deleted\n");
+  for (const Json& failure : result["failed"]) {
+    text += "FAILED " + display_path(text_of(failure, "path")) + ": " + display_path(text_of(failure, "why")) + "\n";
+  }
+  if (result["undo"].is_string()) text += "undo with: " + text_of(result, "undo") + "\n";
+  return text;
+}
+
+std::string print_check(const Json& result) {
+  std::string text = "checked " + std::to_string(number_of(result, "records")) + " records, " +
+                     std::to_string(number_of(result, "chunks")) + " chunks, " +
+                     std::to_string(number_of(result, "packs")) + " packs" +
+                     (result["read_data"].get<bool>() ? ", every byte of " : ", structure of ") +
+                     words_for_bytes(number_of(result, "bytes")) + "\n";
+  for (const Json& finding : result["findings"]) {
+    text += "FOUND " + display_path(finding.get<std::string>()) + "\n";
+  }
+  return text + (result["clean"].get<bool>() ? "clean\n" : "");
+}
+
+}  // namespace holdfast
