@@ -150,7 +150,12 @@ Status Api::history(const ApiRequest& request, ApiSink& sink) {
     TRY(state_.journal->for_each_version(*txn, life.node, false, [&](const Record& record) {
       const bool after = life.until.value != 0 && record.seq > life.until;
       if (after) return Visit::kStop;
-      if (record.seq < life.since || !shown.insert(record.seq.value).second) return Visit::kContinue;
+      if (record.seq < life.since) return Visit::kContinue;
+      // Another name of the same file coming or going is that name's history, not this one's.
+      const bool about_a_name = record.kind == RecordKind::kLink || record.kind == RecordKind::kDelete ||
+                                record.kind == RecordKind::kCreate;
+      if (about_a_name && record.seq != life.since && record.seq != life.until) return Visit::kContinue;
+      if (!shown.insert(record.seq.value).second) return Visit::kContinue;
       return sink.write(json_line(query.record(record))) ? Visit::kContinue : Visit::kStop;
     }));
   }

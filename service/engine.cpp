@@ -34,8 +34,11 @@ Engine::Engine(State& state, const Clock& clock, Log& log, EngineOptions options
 Engine::~Engine() = default;
 
 Status Engine::start() {
-  TRY_ASSIGN(WriteTxn * open, txn());
-  TRY_ASSIGN(const Head head, state_.journal->head(*open));
+  Head head;  // before this run
+  {
+    TRY_ASSIGN(auto read, state_.env->begin_read());
+    TRY_ASSIGN(head, state_.journal->head(*read));
+  }
   Record service;
   service.kind = RecordKind::kService;
   service.note = "started " HOLDFAST_VERSION;

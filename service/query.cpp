@@ -57,7 +57,7 @@ Result<UserPath> Query::path(std::string_view text, std::string_view cwd) const 
   if (const size_t colon = text.find(':'); colon != std::string_view::npos && text[0] != '/') {
     for (const Root& root : roots) {
       if (root.name != text.substr(0, colon)) continue;
-      TRY_ASSIGN(std::string below, normalize_absolute(text.substr(colon + 1), "/"));
+      TRY_ASSIGN(std::string below, normalize_absolute("/" + std::string(text.substr(colon + 1)), "/"));
       return UserPath{root, below.substr(1)};
     }
   }

@@ -44,6 +44,11 @@ class Restorer {
            RestoreProgress& progress, const std::function<bool()>& cancelled)
       : state_(state), job_(job), at_(at), options_(options), progress_(progress),
         cancelled_(cancelled) {}
+  // What was being built and did not get finished is of no use to anybody.
+  ~Restorer() {
+    uint64_t removed = 0;
+    if (direct()) (void)remove_tree(AT_FDCWD, building_, removed).ok();
+  }
 
   Result<RestoreResult> run();
 
@@ -140,6 +145,7 @@ Status Restorer::publish_target() {
   if (::rename(building_.c_str(), job_.target.c_str()) != 0) {
     return errno_error(errno, "renaming " + building_ + " to " + job_.target);
   }
+  building_.clear();
   return {};
 }
 

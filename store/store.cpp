@@ -253,7 +253,7 @@ Result<Position> Store::read_position(const LmdbTxn& txn) const {
 }
 
 bool Store::is_large_enough() const {
-  return end_ >= kPackBytesTarget || frames_.size() >= kFramesBeforeSeal;
+  return end_ >= pack_bytes_target_ || frames_.size() >= kFramesBeforeSeal;
 }
 
 Status Store::after_commit() {

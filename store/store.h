@@ -102,6 +102,8 @@ class Store {
   // After any failure between the first append and a successful commit: cuts the packs back to the last
   // committed position. The WriteTxn must have been aborted. On failure the store refuses further writes.
   Status roll_back();
+  // Where packs are sealed, instead of kPackBytesTarget: smaller for tests of what happens then.
+  void set_pack_bytes_target(uint64_t bytes) { pack_bytes_target_ = bytes; }
   uint64_t batch_bytes() const;  // appended since the last commit
   Position end() const;          // where the next frame goes
 
@@ -161,6 +163,7 @@ class Store {
 
   // The rest belongs to the engine's thread.
   Compressor compressor_{1};            // of journal frames and footers
+  uint64_t pack_bytes_target_ = kPackBytesTarget;
   std::vector<std::string> notes_;
   bool replayed_ = false;               // or there is nothing to replay
   std::optional<Error> refusal_;        // why nothing may be written, where that is so

@@ -61,6 +61,28 @@ TEST_CASE("a record of every section survives encoding", "[record]") {
   REQUIRE(must(encode_record(bare)).size() == 64);
 }
 
+// All sections of version 1, as they were first written: this must never change.
+TEST_CASE("the golden record of version 1 is read and written", "[record]") {
+  const std::string golden =
+      "4901000001041701ff1f000001000000d20400000000000000b39e96c7c5e918"
+      "00004f91944e00000300000000000000f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"
+      "fbb29e96c7c5e91801000000000000002a000000000000000700000000000000"
+      "0a7265706f72742e747874a48100000b0000000000000000c895d7c5c5e91800"
+      "d2a890c7c5e91800d2a890c7c5e9180100020000000000e8030000e803000003"
+      "0000000108000000000000a0a1a2a3a4a5a6a7a8a9aaabacadaeaf03c0c1c2c3"
+      "c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedfb0040000"
+      "000000004d00000000000000096f6c640a6e616d65ff0c0000002e2e2f736f6d"
+      "65776865726502000000100073656375726974792e73656c696e757803000000"
+      "6100620a00757365722e656d707479000000001200000061206e6f74652c2077"
+      "6974680061204e554c";
+  std::string bytes;
+  for (size_t i = 0; i < golden.size(); i += 2) {
+    bytes += static_cast<char>(std::stoi(golden.substr(i, 2), nullptr, 16));
+  }
+  REQUIRE(must(decode_record(bytes)) == full_record());
+  REQUIRE(must(encode_record(full_record())) == bytes);
+}
+
 TEST_CASE("each field survives encoding on its own", "[record]") {
   const Record full = full_record();
   Record record;

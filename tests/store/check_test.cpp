@@ -50,12 +50,11 @@ TEST_CASE("every truncation of a pack is found without reading the data", "[chec
 
 TEST_CASE("what is appended after the transaction began is no finding", "[check]") {
   TestStore test;
+  test.pack_bytes_target = 30'000;
   write_some(test);
   auto txn = test.env->begin_read();
   REQUIRE_OK(test.write({{"later"}}, "2"));
-  std::vector<std::vector<std::string>> frames;
-  for (uint64_t i = 0; i < 13; ++i) frames.push_back({random_text(i, 4 << 20)});
-  REQUIRE_OK(test.write(frames, "3"));  // the pack is sealed
+  REQUIRE_OK(test.write({{random_text(2, 30'000)}}, "3"));  // the pack is sealed
   REQUIRE_OK(test.write({{"another pack"}}, "4"));
   size_t findings = 0;
   REQUIRE_OK(test.store->check(
@@ -65,6 +64,7 @@ TEST_CASE("what is appended after the transaction began is no finding", "[check]
 
 TEST_CASE("the progress comes to its end", "[check]") {
   TestStore test;
+  test.pack_bytes_target = 12 << 20;
   write_some(test);
   std::vector<std::vector<std::string>> frames;
   for (uint64_t i = 0; i < 13; ++i) frames.push_back({random_text(i, 4 << 20)});

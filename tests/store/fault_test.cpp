@@ -10,12 +10,14 @@ using namespace holdfast::test;
 
 namespace {
 
+constexpr uint64_t kSmallPackBytes = 1 << 20;
+
 struct Script {
   std::vector<std::vector<std::string>> frames;
   std::string records;
 };
 
-// Enough batches of odd sizes to seal a pack on the way.
+// Batches of odd sizes; one of them large enough to end a pack of kSmallPackBytes.
 std::vector<Script> make_script(uint64_t seed, bool crosses_packs) {
   std::vector<Script> script;
   for (uint64_t i = 0; i < 6; ++i) {
@@ -26,7 +28,8 @@ std::vector<Script> make_script(uint64_t seed, bool crosses_packs) {
       batch.frames.push_back({random_text(number, 100 + number % 7000), "x" + std::to_string(number)});
     }
     if (crosses_packs && i == 2) {
-      for (uint64_t f = 0; f < 13; ++f) batch.frames.push_back({random_text(f, 4 << 20)});
+      // Larger than what is written at once, so that the batch takes several writes.
+      for (uint64_t f = 0; f < 7; ++f) batch.frames.push_back({random_text(f, 400'000)});
     }
     script.push_back(std::move(batch));
   }
@@ -51,6 +54,7 @@ void require_all(TestStore& test, const std::vector<const Script*>& committed) {
 bool run_with_fault(const std::vector<Script>& script, uint64_t nth, int sys_errno) {
   INFO("operation " << nth << " fails with errno " << sys_errno);
   TestStore test;
+  test.pack_bytes_target = kSmallPackBytes;
   REQUIRE_OK(test.open());
   test.disk->fail_at(nth, sys_errno);
   std::vector<const Script*> committed;
@@ -148,6 +152,7 @@ TEST_CASE("power cuts at any time", "[fault]") {
   INFO("HOLDFAST_SEED=" << seed);
   std::mt19937_64 random(seed);
   TestStore test;
+  test.pack_bytes_target = 100'000;
   REQUIRE_OK(test.open());
   std::vector<Script> script;
   for (uint64_t i = 0; i < 60; ++i) {

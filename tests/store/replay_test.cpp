@@ -35,13 +35,14 @@ void require_batches(TestStore& test, size_t count) {
   REQUIRE(test.findings(true).empty());
 }
 
-// Ends the pack, so that the next batch begins another.
+constexpr uint64_t kSmallPackBytes = 30'000;
+
+// Ends a pack of kSmallPackBytes, so that the next batch begins another.
 void fill_pack(TestStore& test, const std::string& records) {
-  std::vector<std::vector<std::string>> frames;
-  for (uint64_t i = 0; i < 12; ++i) frames.push_back({random_text(1000 + i, 4 << 20)});
-  frames.push_back({content_of(std::stoul(records))});
-  frames.push_back({"second " + records});
-  REQUIRE_OK(test.write(frames, records));
+  REQUIRE_OK(test.write({{random_text(1000, kSmallPackBytes)},
+                         {content_of(std::stoul(records))},
+                         {"second " + records}},
+                        records));
 }
 
 void require_damaged(const Status& status, const std::string& words) {
@@ -226,6 +227,7 @@ TEST_CASE("a pack that lost bytes which the index knows is damaged", "[replay]")
 
 TEST_CASE("several packs", "[replay]") {
   TestStore test;
+  test.pack_bytes_target = kSmallPackBytes;
   REQUIRE_OK(test.open());
   for (size_t i = 0; i < 3; ++i) fill_pack(test, std::to_string(i));
   REQUIRE_OK(test.write({{content_of(3)}, {"second 3"}}, "3"));
@@ -295,6 +297,7 @@ TEST_CASE("several packs", "[replay]") {
 
 TEST_CASE("the last journal frame of a sealed pack cannot be cut off", "[replay]") {
   TestStore test;
+  test.pack_bytes_target = kSmallPackBytes;
   REQUIRE_OK(test.open());
   fill_pack(test, "0");
   const auto txn_position = [&] {
@@ -310,10 +313,11 @@ TEST_CASE("the last journal frame of a sealed pack cannot be cut off", "[replay]
 TEST_CASE("a torn footer is cut off and the pack sealed later", "[replay]") {
   const bool rebuild = GENERATE(false, true);
   TestStore test;
+  test.pack_bytes_target = kSmallPackBytes;
   REQUIRE_OK(test.open());
   fill_pack(test, "0");
   const std::string whole = test.pack_bytes(1);
-  for (const size_t lost : {1, 16, 17, 50, 100, 150}) {
+  for (const size_t lost : {1, 16, 17, 50, 80, 100}) {
     test.close();
     if (rebuild) test.lose_index();
     test.pack_bytes(1) = whole.substr(0, whole.size() - lost);

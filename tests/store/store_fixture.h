@@ -89,6 +89,7 @@ class TestStore {
     TRY_ASSIGN(env, LmdbEnv::open(dir.path, 64 << 20, 8));
     TRY_ASSIGN(batches_table, env->table("test_batches"));
     TRY_ASSIGN(store, Store::open(*env, std::make_unique<MemoryPackStorage>(disk), info));
+    store->set_pack_bytes_target(pack_bytes_target);
     return {};
   }
   void close() {
@@ -169,6 +170,7 @@ class TestStore {
   std::unique_ptr<Store> store;
   Dbi batches_table = 0;
   uint64_t replayed = 0;
+  uint64_t pack_bytes_target = kPackBytesTarget;
 
  private:
   Status put_batch(WriteTxn& txn, std::string_view records) {

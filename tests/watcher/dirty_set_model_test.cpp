@@ -228,7 +228,7 @@ class Model {
     }
     REQUIRE(set_->empty() == (set_->size() == 0));
     REQUIRE(set_->empty() == !set_->next_due_ns());
-    REQUIRE(set_->size() <= limits_.names_max + 3 * limits_.dirs_max);
+    REQUIRE(set_->size() <= limits_.names_max + 3 * std::min(limits_.dirs_max, dirs_));
   }
 
   bool below_dir(NodeId dir, NodeId ancestor) {
