@@ -321,7 +321,7 @@ std::optional<uint64_t> Engine::lowest_epoch() const {
   std::optional<uint64_t> lowest;
   auto consider = [&](uint64_t epoch) { lowest = lowest ? std::min(*lowest, epoch) : epoch; };
   if (!outstanding_.empty()) consider(outstanding_.begin()->first);
-  for (const Missing& missing : missing_) consider(missing.epoch);
+  if (const auto epoch = missing_.lowest_epoch()) consider(*epoch);
   for (const auto& root : roots_) {
     if (auto epoch = root->dirty->lowest_epoch(); epoch && !root->lost) consider(*epoch);
   }
@@ -360,12 +360,12 @@ int64_t Engine::next_wake_ns() const {
   if (stall_) return stall_until_ns_;
   int64_t next = kNever;
   if (batch_) next = std::min(next, batch_->opened_ns + options_.batch_age_ns);
-  for (const Missing& missing : missing_) next = std::min(next, missing.since_ns + kMissingWaitNs);
+  if (!missing_.empty()) next = std::min(next, missing_.oldest_ns() + kMissingWaitNs);
   for (const auto& root : roots_) {
-    if (auto due = root->dirty->next_due_ns()) next = std::min(next, *due);
+    // What is due already is blocked by work whose end wakes us; the timer is for what is to come.
+    if (auto due = root->dirty->next_due_after(now)) next = std::min(next, *due);
     if (root->lost || !root->degraded.empty()) next = std::min(next, root->recheck_ns);
   }
-  // Never at once without end: what is due but blocked is waited for, not spun on.
   return next == kNever ? kNever : std::max(next, now + 1'000'000);
 }
 

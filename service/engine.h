@@ -29,6 +29,7 @@
 #include "base/clock.h"
 #include "base/ignore.h"
 #include "base/log.h"
+#include "service/missing_names.h"
 #include "service/pipeline.h"
 #include "service/state.h"
 #include "watcher/dirty_set.h"
@@ -103,7 +104,6 @@ class Engine {
  private:
   struct RootState;
   struct Batch;
-  struct Missing;
   struct Place;
   struct Look;
   struct Waiter;
@@ -188,7 +188,8 @@ class Engine {
     bool offline;
   };
   std::vector<Parked> parked_;
-  std::vector<Missing> missing_;
+  MissingNames missing_;
+  int64_t missing_check_ns_ = 0;
   std::vector<Waiter> waiters_;
   std::optional<Error> stall_;
   int64_t stall_until_ns_ = 0;

@@ -77,19 +77,23 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
   TRY_ASSIGN(auto version, journal.version(*open, known->node, kHead));
   if (!version || !same_identity(*version, type, stat)) return place;  // the number was used again
   place.node = known->node;
-  const auto gone = std::find_if(missing_.begin(), missing_.end(),
-                                 [&](const Missing& m) { return m.node == known->node; });
-  if (gone != missing_.end()) {
+  std::optional<MissingName> gone = missing_.take_node(known->node);
+  for (; gone; gone = missing_.take_node(known->node)) {
+    TRY_ASSIGN(const auto led_to, journal.entry(*open, gone->parent, gone->name, kHead));
+    if (led_to && led_to->node == known->node) break;
+  }
+  if (gone) {
     place.how = Place::How::kRename;
     place.from_parent = gone->parent;
     place.from_name = gone->name;
-    missing_.erase(gone);
-  } else if (version->kind == RecordKind::kDelete ||
-             (type != FileType::kDir &&
-              still_there(index, version->parent, version->name, stat.inode))) {
-    place.how = Place::How::kLink;
   } else {
-    place.how = Place::How::kRename;
+    // The newest record's name, unless that ended: then another of the file's names goes on.
+    TRY_ASSIGN(const auto last_name, journal.entry(*open, version->parent, version->name, kHead));
+    const bool stands = last_name && last_name->node == known->node;
+    const bool linked = type != FileType::kDir &&
+                        (!stands || still_there(index, version->parent, version->name, stat.inode));
+    place.how = linked ? Place::How::kLink : Place::How::kRename;
+    if (!linked && !stands) return Place{};  // a directory that has no name: as good as new
     place.from_parent = version->parent;
     place.from_name = version->name;
   }
@@ -135,6 +139,12 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
   record.from_name = place.how == Place::How::kRename ? place.from_name : "";
   record.note.clear();
   if (record.kind == RecordKind::kLink) count(index, 1, bytes_of(record));
+  if (record.type == FileType::kDir) {
+    // A look that is to come or under way below the old parent would miss what moved away from it.
+    DirtySet& dirty = *roots_[index]->dirty;
+    const bool looking = !walk_stack_.empty() || scans_running_ > 0 || dirty.recursive_pending();
+    if (looking) dirty.add_dir(place.node, true, epoch_, clock_.boottime_ns());
+  }
   return append(record);
 }
 
@@ -205,6 +215,12 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   if (offline) record.flags |= kFlagOffline;
   TRY_ASSIGN(WriteTxn * open, txn());
   if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
+    // The file may have moved on while it was read; then this name has nothing to tell.
+    const auto live = statx_name(result.dir_fd->get(), result.name);
+    if (!live.ok() || live->inode != result.stat.inode) {
+      root.dirty->add_name(result.dir, result.name, epoch, now);
+      return {};
+    }
     TRY(journal_move(index, result.dir, result.name, found, found.version->stat, offline));
     TRY_ASSIGN(found.version, state_.journal->version(*open, found.node, kHead));
     found.how = Place::How::kSame;
@@ -240,23 +256,14 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
 
 Status Engine::resolve_missing(bool everything) {
   const int64_t now = clock_.boottime_ns();
+  if (!everything && now < missing_check_ns_) return {};
+  missing_check_ns_ = now + kMissingWaitNs / 8;
   const bool walking = !walk_stack_.empty() || scans_running_ > 0;
-  std::vector<Missing> due;
-  for (size_t i = 0; i < missing_.size();) {
-    const bool waited = !walking && now - missing_[i].since_ns >= kMissingWaitNs;
-    const bool event_waited = !missing_[i].offline && now - missing_[i].since_ns >= kMissingWaitNs;
-    if (!everything && !waited && !event_waited) {
-      ++i;
-      continue;
-    }
-    due.push_back(std::move(missing_[i]));
-    missing_[i] = std::move(missing_.back());
-    missing_.pop_back();
-  }
-  std::sort(due.begin(), due.end(), [](const Missing& a, const Missing& b) {
-    return std::tie(a.parent, a.name) < std::tie(b.parent, b.name);
+  // What a walk missed may turn up later in the same walk; what an event told comes with its other half.
+  const auto due = missing_.take_if([&](const MissingName& missing) {
+    return everything || ((!walking || !missing.offline) && now - missing.since_ns >= kMissingWaitNs);
   });
-  for (const Missing& missing : due) {
+  for (const MissingName& missing : due) {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto entry, state_.journal->entry(*open, missing.parent, missing.name, kHead));
     if (!entry || entry->node != missing.node) continue;

@@ -172,7 +172,12 @@ Status Engine::look_at(size_t index, DirtyDir dirty) {
   TRY_ASSIGN(const auto tag, state_.journal->entry(*open, dirty.dir, "CACHEDIR.TAG", kHead));
   look.cache_dir = tag && holds_cachedir_tag(fd->get());
   for (const std::string& name : look.names) {
-    if (auto st = statx_name(fd->get(), name); st.ok()) look.entries.push_back({name, *st});
+    if (auto st = statx_name(fd->get(), name); st.ok()) {
+      look.entries.push_back({name, *st});
+    } else if (name.starts_with("#")) {
+      // The kernel's name for a file that was made without one (O_TMPFILE) and may have one by now.
+      roots_[index]->dirty->add_dir(dirty.dir, false, dirty.epoch, clock_.boottime_ns());
+    }
   }
   auto self = statx_fd(fd->get());
   if (!self.ok()) return {};  // it is going away; its parent hears of it
@@ -278,12 +283,9 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
     return {};
   }
   if (now == nullptr) {
-    const bool listed = std::any_of(missing_.begin(), missing_.end(), [&](const Missing& m) {
-      return m.parent == look.dir && m.name == name;
-    });
-    if (!listed) {
-      missing_.push_back({look.root, look.dir, name, old->node, old->type, look.epoch, look.offline,
-                          clock_.boottime_ns()});
+    if (!missing_.contains(look.dir, name)) {
+      missing_.add({look.root, look.dir, name, old->node, old->type, look.epoch, look.offline,
+                    clock_.boottime_ns()});
     }
     return {};
   }

@@ -31,19 +31,6 @@ struct Engine::Batch {
   size_t ops = 0;
 };
 
-// A name that is gone from where it was. It waits a moment for its node to turn up elsewhere (a rename)
-// before it is journaled as deleted.
-struct Engine::Missing {
-  size_t root = 0;
-  NodeId parent;
-  std::string name;
-  NodeId node;
-  FileType type = FileType::kFile;
-  uint64_t epoch = 0;
-  bool offline = false;
-  int64_t since_ns = 0;
-};
-
 // What a name turns out to be, in the journal's terms.
 struct Engine::Place {
   enum class How { kSame, kLink, kRename, kNew };

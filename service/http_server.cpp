@@ -8,70 +8,87 @@
 
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 
 #include "base/fd.h"
-#include "base/queue.h"
 
 namespace holdfast {
 
 namespace {
 
 constexpr unsigned kConnectionsMax = 64;
-constexpr size_t kPieceBytes = 256 * 1024;
+constexpr size_t kHeldBytesMax = 1024 * 1024;
 
-// One answer under way: the handler's thread fills the queue, the connection's thread empties it.
+// One answer under way: the handler's thread fills the buffer, the connection's thread empties it. Small
+// lines travel together where the connection is the slower one; a follower's line goes out at once.
 class Answer final : public ApiSink {
  public:
-  Answer(Api& api, ApiRequest request, const std::atomic<bool>& stopping)
-      : stopping_(stopping), pieces_(4) {
+  Answer(Api& api, ApiRequest request, const std::atomic<bool>& stopping) : stopping_(stopping) {
     raw_ = request.path == "/v1/cat";
     thread_ = std::thread([this, &api, request = std::move(request)] { run(api, request); });
   }
   ~Answer() override {
     gone_ = true;
-    pieces_.close();
+    {
+      std::lock_guard lock(mutex_);
+      room_.notify_all();
+    }
     thread_.join();
   }
 
   bool write(std::string_view bytes) override {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return gone_ || held_.size() < kHeldBytesMax; });
+    if (gone_) return false;
     held_ += bytes;
-    // Small lines travel together, but a follower must not wait for its line.
-    if (held_.size() < kPieceBytes && pieces_.size() > 0) return !cancelled();
     started_ = true;
-    return pieces_.push(std::exchange(held_, {})) && !cancelled();
+    filled_.notify_all();
+    return !cancelled();
   }
   bool cancelled() override { return gone_ || stopping_; }
 
   // Waits until there is a first piece or the end; then the status is known.
-  void wait_for_start() { current_ = pieces_.pop(); }
+  void wait_for_start() { current_ = take(); }
   const Status& status() const { return status_; }
   bool has_data() const { return current_.has_value(); }
 
   ssize_t read(char* out, size_t size) {
     while (!current_ || offset_ == current_->size()) {
-      current_ = pieces_.pop();
+      current_ = take();
       offset_ = 0;
       if (!current_) return failed_raw_ ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     }
-    const size_t take = std::min(size, current_->size() - offset_);
-    std::memcpy(out, current_->data() + offset_, take);
-    offset_ += take;
-    return static_cast<ssize_t>(take);
+    const size_t taken = std::min(size, current_->size() - offset_);
+    std::memcpy(out, current_->data() + offset_, taken);
+    offset_ += taken;
+    return static_cast<ssize_t>(taken);
   }
 
  private:
   void run(Api& api, const ApiRequest& request) {
-    status_ = api.handle(request, *this);
-    const bool started = started_ || !held_.empty();
-    if (!status_.ok() && started) {
+    auto status = api.handle(request, *this);
+    std::lock_guard lock(mutex_);
+    if (!status.ok() && started_) {
       failed_raw_ = raw_;
-      if (!raw_) held_ += error_line(status_.error());
+      if (!raw_) held_ += error_line(status.error());
     }
-    if (!held_.empty()) pieces_.push(std::exchange(held_, {}));
-    pieces_.close();
+    status_ = std::move(status);
+    finished_ = true;
+    filled_.notify_all();
+  }
+
+  // Waits for bytes; nullopt at the end.
+  std::optional<std::string> take() {
+    std::unique_lock lock(mutex_);
+    filled_.wait(lock, [&] { return finished_ || !held_.empty(); });
+    if (held_.empty()) return std::nullopt;
+    room_.notify_all();
+    return std::exchange(held_, {});
   }
 
  public:
@@ -82,13 +99,14 @@ class Answer final : public ApiSink {
  private:
   const std::atomic<bool>& stopping_;
   std::atomic<bool> gone_{false};
-  std::atomic<bool> started_{false};
   std::atomic<bool> failed_raw_{false};
   bool raw_ = false;
-  BoundedQueue<std::string> pieces_;
-  std::string held_;  // handler's thread
-  Status status_;     // written before the queue closes
-  std::optional<std::string> current_;
+  std::mutex mutex_;  // of what follows, down to status_
+  std::condition_variable filled_, room_;
+  std::string held_;
+  bool started_ = false, finished_ = false;
+  Status status_;  // read only after the end
+  std::optional<std::string> current_;  // the connection's thread
   size_t offset_ = 0;
   std::thread thread_;
 };

@@ -1,5 +1,6 @@
 #include "service/service.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -187,6 +188,7 @@ class Turner {
 
 Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) {
   raise_descriptor_limit();
+  ::mallopt(M_ARENA_MAX, 2);  // an arena a thread would keep what each thread once needed
   ::signal(SIGPIPE, SIG_IGN);
   TRY(check_roots(options.roots));
   TRY_ASSIGN(auto state, State::open(options.state_dir, true, clock, log));

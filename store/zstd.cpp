@@ -11,6 +11,7 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kProbeBytes = 64 * 1024;
+constexpr size_t kSampleBytes = 8 * 1024;
 
 // The most that `raw_bytes` may take up compressed and still save 3 %.
 size_t worthwhile_bytes(size_t raw_bytes) { return raw_bytes - (raw_bytes * 3 + 99) / 100; }
@@ -35,8 +36,12 @@ size_t Compressor::compress_into_scratch(std::string_view raw, size_t bytes_max)
 
 std::string_view Compressor::compress_view(std::string_view raw) {
   if (raw.size() > kProbeBytes) {
-    const std::string_view probe = raw.substr(0, kProbeBytes);
-    if (compress_into_scratch(probe, worthwhile_bytes(kProbeBytes)) == 0) return {};
+    // Most input shows in its first bytes that it is worth the effort. Only the rest is asked for more:
+    // what is compressed for the probe is compressed twice.
+    const auto saves = [&](size_t bytes) {
+      return compress_into_scratch(raw.substr(0, bytes), worthwhile_bytes(bytes)) != 0;
+    };
+    if (!saves(kSampleBytes) && !saves(kProbeBytes)) return {};
   }
   const size_t bytes_max = worthwhile_bytes(raw.size());
   if (bytes_max == 0) return {};
