@@ -59,8 +59,9 @@ class NodeApply {
  public:
   NodeApply(const Journal& journal, WriteTxn& txn, const Record& record)
       : journal_(journal), txn_(txn), record_(record) {}
-  Status prepare();  // reads; refuses a record that contradicts the tables, before anything is written
-  Status write();    // after the record itself has been written
+  Status
+  prepare();  // reads; refuses a record that contradicts the tables, before anything is written
+  Status write();  // after the record itself has been written
 
  private:
   struct InodeRef {

@@ -41,9 +41,9 @@ std::optional<int64_t> peek_wall(std::string_view bytes) {
 }
 
 Error damaged_row(const char* table, const std::string& key) {
-  return make_error(ErrorCode::kDamaged,
-                    std::string("the journal's table ") + table + " is damaged at " + key +
-                        "; run 'holdfast check', then 'holdfast rebuild'");
+  return make_error(ErrorCode::kDamaged, std::string("the journal's table ") + table +
+                                             " is damaged at " + key +
+                                             "; run 'holdfast check', then 'holdfast rebuild'");
 }
 
 std::string at_seq(Sequence seq) { return "@" + std::to_string(seq.value); }
@@ -69,10 +69,10 @@ Result<std::unique_ptr<Journal>> Journal::open(LmdbEnv& env, const ChunkKey& key
   std::unique_ptr<Journal> journal(new Journal);
   journal->key_ = key;
   const std::pair<const char*, Dbi*> tables[] = {
-      {"records", &journal->records_},     {"entries", &journal->entries_},
-      {"versions", &journal->versions_},   {"inodes", &journal->inodes_},
-      {"times", &journal->times_},         {"snapshots", &journal->snapshots_},
-      {"boots", &journal->boots_},         {"roots", &journal->roots_},
+      {"records", &journal->records_},   {"entries", &journal->entries_},
+      {"versions", &journal->versions_}, {"inodes", &journal->inodes_},
+      {"times", &journal->times_},       {"snapshots", &journal->snapshots_},
+      {"boots", &journal->boots_},       {"roots", &journal->roots_},
       {"meta", &journal->meta_},
   };
   // `meta` first: a journal of a newer format must not be given tables.
@@ -162,7 +162,8 @@ Result<std::vector<Root>> Journal::roots(const LmdbTxn& txn) const {
     ByteReader in(cursor.value());
     const std::string name(in.bytes(in.le<uint8_t>()));
     if (in.failed() || cursor.key().size() != 8) return damaged_row("roots", "some key");
-    roots.push_back({NodeId{get_be64(cursor.key().data())}, name, std::string(in.bytes(in.left()))});
+    roots.push_back(
+        {NodeId{get_be64(cursor.key().data())}, name, std::string(in.bytes(in.left()))});
     TRY_ASSIGN(found, cursor.next());
   }
   return roots;

@@ -3,17 +3,15 @@
 // Tables (docs/formats/journal.md), keys big-endian so that each query is one range:
 //   records   seq                      -> the record's bytes
 //   entries   parent, name, 0, seq     -> node (0: the name ended here), type
-//   versions  node, seq                -> (empty) the node's record `seq` is its version from there on
-//   inodes    root, inode              -> node, number of live names
-//   times     logical time             -> first seq, last seq, wall   one per batch
-//   snapshots name                     -> seq, time, message, tags
-//   boots     number                   -> boot id
-//   roots     node                     -> name, path
-//   meta      word                     -> value
+//   versions  node, seq                -> (empty) the node's record `seq` is its version from there
+//   on inodes    root, inode              -> node, number of live names times     logical time ->
+//   first seq, last seq, wall   one per batch snapshots name                     -> seq, time,
+//   message, tags boots     number                   -> boot id roots     node -> name, path meta
+//   word                     -> value
 //
 // Reading: any thread, with its own ReadTxn; or the writer with its WriteTxn, which sees its own
-// uncommitted records. Writing: one thread. Journal itself holds no state but the table handles and the
-// key; the head (last seq, time, chain) is read from the transaction.
+// uncommitted records. Writing: one thread. Journal itself holds no state but the table handles and
+// the key; the head (last seq, time, chain) is read from the transaction.
 #pragma once
 
 #include <functional>
@@ -56,7 +54,7 @@ struct Root {
 
 struct Snapshot {
   std::string name;
-  Sequence seq;       // the moment that is pinned
+  Sequence seq;  // the moment that is pinned
   int64_t time_ns = 0;
   std::string message;
   std::vector<std::pair<std::string, std::string>> tags;
@@ -84,11 +82,12 @@ class Journal {
   static Result<std::unique_ptr<Journal>> open(LmdbEnv& env, const ChunkKey& key);
 
   // --- writing ---
-  // Gives the record its sequence, times (from `clock`: time = max(wall, last + 1)), boot and chain, and
-  // applies it to all tables. Returns its encoded bytes, which go into the pack's journal frame.
-  // A snapshot record: note = snapshot name, 0, message, then 0 key=value for each tag; prev = the pinned
-  // sequence; with kFlagSnapshotRemoved the snapshot named by note is removed. A record with
-  // kFlagRootAdded registers the root (name, note = path). A service record may carry a boot id: see boot().
+  // Gives the record its sequence, times (from `clock`: time = max(wall, last + 1)), boot and
+  // chain, and applies it to all tables. Returns its encoded bytes, which go into the pack's
+  // journal frame. A snapshot record: note = snapshot name, 0, message, then 0 key=value for each
+  // tag; prev = the pinned sequence; with kFlagSnapshotRemoved the snapshot named by note is
+  // removed. A record with kFlagRootAdded registers the root (name, note = path). A service record
+  // may carry a boot id: see boot().
   Result<std::string> append(WriteTxn& txn, Record& record, const Clock& clock) const;
   // Applies a record read from a pack. Its sequence must be head + 1 and its chain must fit.
   Status replay(WriteTxn& txn, std::string_view record_bytes) const;
@@ -110,39 +109,46 @@ class Journal {
   Result<std::optional<Snapshot>> snapshot(const LmdbTxn& txn, std::string_view name) const;
 
   // The entry `name` of directory `parent` at `at`; nullopt where there is none.
-  Result<std::optional<Entry>> entry(const LmdbTxn& txn, NodeId parent, std::string_view name, Sequence at) const;
+  Result<std::optional<Entry>> entry(const LmdbTxn& txn, NodeId parent, std::string_view name,
+                                     Sequence at) const;
   // All entries of a directory at `at`, in byte order of their names. The callback may stop.
-  Status for_each_entry(const LmdbTxn& txn, NodeId parent, Sequence at, const std::function<Visit(const Entry&)>& visit) const;
+  Status for_each_entry(const LmdbTxn& txn, NodeId parent, Sequence at,
+                        const std::function<Visit(const Entry&)>& visit) const;
   // The version of a node at `at`: its newest record at or below. nullopt: the node is younger.
   Result<std::optional<Record>> version(const LmdbTxn& txn, NodeId node, Sequence at) const;
   // Every record of a node, oldest first (or newest first).
-  Status for_each_version(const LmdbTxn& txn, NodeId node, bool newest_first, const std::function<Visit(const Record&)>& visit) const;
-  // All there ever was under (parent, name): newest first, the node and the span [since, until) it was
-  // there; until = 0: still there.
+  Status for_each_version(const LmdbTxn& txn, NodeId node, bool newest_first,
+                          const std::function<Visit(const Record&)>& visit) const;
+  // All there ever was under (parent, name): newest first, the node and the span [since, until) it
+  // was there; until = 0: still there.
   struct NameSpan {
     NodeId node;
     FileType type;
     Sequence since;
     Sequence until;
   };
-  Result<std::vector<NameSpan>> name_spans(const LmdbTxn& txn, NodeId parent, std::string_view name) const;
+  Result<std::vector<NameSpan>> name_spans(const LmdbTxn& txn, NodeId parent,
+                                           std::string_view name) const;
   Result<std::optional<InodeEntry>> inode(const LmdbTxn& txn, NodeId root, uint64_t inode) const;
   // Components below the root, joined by '/' ("" for the root itself), of a directory node at `at`.
   // Follows the newest record of each ancestor. kNotFound where the node is gone at `at`.
   Result<std::string> dir_path(const LmdbTxn& txn, NodeId dir, Sequence at) const;
-  // Resolves root + relative path ("" or "a/b") at `at`. kNotFound names the first missing component.
-  Result<Located> locate(const LmdbTxn& txn, NodeId root, std::string_view relative, Sequence at) const;
+  // Resolves root + relative path ("" or "a/b") at `at`. kNotFound names the first missing
+  // component.
+  Result<Located> locate(const LmdbTxn& txn, NodeId root, std::string_view relative,
+                         Sequence at) const;
   // Records from `from` on, in order (or back from it).
-  Status for_each_record(const LmdbTxn& txn, Sequence from, bool backwards, const std::function<Visit(const Record&)>& visit) const;
+  Status for_each_record(const LmdbTxn& txn, Sequence from, bool backwards,
+                         const std::function<Visit(const Record&)>& visit) const;
   // The last sequence with logical time <= time_ns; 0 where the journal begins later.
   Result<Sequence> sequence_at(const LmdbTxn& txn, int64_t time_ns) const;
-  // Spans of the journal whose *wall* clock showed `wall_ns` (more than one after a clock was set back):
-  // the candidates of an ambiguous time, oldest first; each is the last sequence at or before that wall
-  // time within its span. One element: unambiguous.
+  // Spans of the journal whose *wall* clock showed `wall_ns` (more than one after a clock was set
+  // back): the candidates of an ambiguous time, oldest first; each is the last sequence at or
+  // before that wall time within its span. One element: unambiguous.
   Result<std::vector<Sequence>> wall_candidates(const LmdbTxn& txn, int64_t wall_ns) const;
 
-  // Verifies tables against records: dense sequence, chain, logical time increasing, each table entry
-  // explained by a record and each record by its table entries. Each finding is one call.
+  // Verifies tables against records: dense sequence, chain, logical time increasing, each table
+  // entry explained by a record and each record by its table entries. Each finding is one call.
   Status check(const LmdbTxn& txn, const std::function<void(const std::string&)>& finding) const;
 
  private:
@@ -162,12 +168,14 @@ class Journal {
   Result<std::string_view> record_bytes(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> time_of(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> wall_of(const LmdbTxn& txn, Sequence seq) const;
-  Result<std::optional<EntryAt>> entry_at(const LmdbTxn& txn, NodeId parent, std::string_view name, Sequence at) const;
+  Result<std::optional<EntryAt>> entry_at(const LmdbTxn& txn, NodeId parent, std::string_view name,
+                                          Sequence at) const;
   Result<std::optional<Sequence>> version_seq(const LmdbTxn& txn, NodeId node, Sequence at) const;
   Result<uint32_t> count_names(const LmdbTxn& txn, NodeId node) const;
 
   ChunkKey key_{};
-  Dbi records_ = 0, entries_ = 0, versions_ = 0, inodes_ = 0, times_ = 0, snapshots_ = 0, boots_ = 0, roots_ = 0, meta_ = 0;
+  Dbi records_ = 0, entries_ = 0, versions_ = 0, inodes_ = 0, times_ = 0, snapshots_ = 0,
+      boots_ = 0, roots_ = 0, meta_ = 0;
 };
 
 }  // namespace holdfast

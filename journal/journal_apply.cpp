@@ -1,6 +1,6 @@
-// How one record changes the tables of nodes. The inode table follows three rules: a row belongs to the
-// node that was last seen with the inode; it counts the node's present names; a node seen with another
-// inode takes its row along.
+// How one record changes the tables of nodes. The inode table follows three rules: a row belongs to
+// the node that was last seen with the inode; it counts the node's present names; a node seen with
+// another inode takes its row along.
 #include <set>
 
 #include "journal/internal.h"
@@ -17,8 +17,8 @@ Status NodeApply::find_ended_name() {
   TRY_ASSIGN(const auto present, journal_.entry_at(txn_, parent, name, kLatest));
   if (!present || present->value.node != record_.node) {
     return make_error(ErrorCode::kUsage,
-                      std::string("cannot journal the ") + record_kind_name(record_.kind) + " of '" +
-                          printable(name) + "': that name does not lead to node " +
+                      std::string("cannot journal the ") + record_kind_name(record_.kind) +
+                          " of '" + printable(name) + "': that name does not lead to node " +
                           std::to_string(record_.node.value) + " now");
   }
   loses_name_ = true;
@@ -31,8 +31,7 @@ Status NodeApply::prepare() {
                      ended_parent(record_) != record_.parent || ended_name(record_) != record_.name;
   if (ends_name(record_) && moves) TRY(find_ended_name());
   if (!makes_name(record_)) return {};
-  TRY_ASSIGN(const auto present,
-             journal_.entry_at(txn_, record_.parent, record_.name, kLatest));
+  TRY_ASSIGN(const auto present, journal_.entry_at(txn_, record_.parent, record_.name, kLatest));
   const NodeId holder = present ? present->value.node : NodeId{};
   gains_name_ = holder != record_.node;
   if (gains_name_) victim_ = holder;

@@ -21,7 +21,8 @@ void JournalCheck::found(const std::string& what) {
   if (full()) return;
   ++findings_;
   finding_(what);
-  if (full()) finding_("more than " + std::to_string(kFindingsMax) + " findings: the rest is left out");
+  if (full())
+    finding_("more than " + std::to_string(kFindingsMax) + " findings: the rest is left out");
 }
 
 Status JournalCheck::run() {
@@ -70,8 +71,8 @@ Status JournalCheck::check_record(Sequence seq, std::string_view bytes) {
   }
   if (dense) check_chain(seq, bytes);
   last_.seq = seq;
-  // The chain goes on from what is stored, so that one damaged record is one finding and not all that
-  // follow it.
+  // The chain goes on from what is stored, so that one damaged record is one finding and not all
+  // that follow it.
   if (bytes.size() >= 64) std::copy_n(chain_of(bytes).begin(), 16, last_.chain.begin());
   const auto decoded = decode_record(bytes);
   last_sound_ = decoded.ok();
@@ -92,7 +93,8 @@ void JournalCheck::check_chain(Sequence seq, std::string_view bytes) {
   if (bytes.size() < 64) return;  // decoding says so
   std::string unlinked(bytes);
   std::fill_n(unlinked.begin() + kRecordChainOffset, 16, '\0');
-  const std::string_view before(reinterpret_cast<const char*>(last_.chain.data()), last_.chain.size());
+  const std::string_view before(reinterpret_cast<const char*>(last_.chain.data()),
+                                last_.chain.size());
   const auto link = chain_link(journal_.key_, before, unlinked);
   if (std::memcmp(link.data(), chain_of(bytes).data(), link.size()) != 0) {
     found("table records: " + at_seq(seq) +
@@ -113,8 +115,8 @@ Status JournalCheck::check_order(const Record& record) {
     boots_[std::string(Key().u32(record.boot).view())] = id;
   }
   if (record.boot != 0 && !boots_.contains(std::string(Key().u32(record.boot).view()))) {
-    found("table records: " + at_seq(record.seq) + " has boot number " + std::to_string(record.boot) +
-          ", which no record before it registers");
+    found("table records: " + at_seq(record.seq) + " has boot number " +
+          std::to_string(record.boot) + ", which no record before it registers");
   }
   if (record.flags & kFlagRootAdded) {
     roots_[std::string(Key().u64(added_root(record).value).view())] = root_value(record);
@@ -135,7 +137,8 @@ void JournalCheck::note_snapshot(const Record& record) {
 Status JournalCheck::check_rows_of(const Record& record) {
   if (!is_version(record)) return {};
   ++versions_expected_;
-  TRY_ASSIGN(const auto version, txn_.get(journal_.versions_, version_key(record.node, record.seq)));
+  TRY_ASSIGN(const auto version,
+             txn_.get(journal_.versions_, version_key(record.node, record.seq)));
   if (!version) {
     found("table versions: " + node_word(record.node) + " has no row for its record " +
           at_seq(record.seq));

@@ -1,9 +1,9 @@
 // JournalCheck: verifies the tables against the records, private to this folder.
 //
-// One pass over the records checks each (structure, sequence, time, chain) and that every row it calls for
-// is there with the right value. Rows are distinct, so equal counts then prove that there are no others;
-// where a count differs, a pass over that table names the rows no record explains. Memory does not grow
-// with the number of files: only roots, boots and live snapshots are kept.
+// One pass over the records checks each (structure, sequence, time, chain) and that every row it
+// calls for is there with the right value. Rows are distinct, so equal counts then prove that there
+// are no others; where a count differs, a pass over that table names the rows no record explains.
+// Memory does not grow with the number of files: only roots, boots and live snapshots are kept.
 #pragma once
 
 #include <functional>
@@ -24,7 +24,8 @@ class JournalCheck {
   Status run();
 
  private:
-  // A live name whose inode has no row: right only if another node took the inode over and let it go.
+  // A live name whose inode has no row: right only if another node took the inode over and let it
+  // go.
   struct Orphan {
     NodeId root;
     uint64_t inode = 0;
@@ -40,14 +41,17 @@ class JournalCheck {
   void check_chain(Sequence seq, std::string_view bytes);
   Status check_order(const Record& record);
   Status check_rows_of(const Record& record);
-  Status expect_entry(NodeId parent, const std::string& name, Sequence seq, const EntryValue& value);
+  Status expect_entry(NodeId parent, const std::string& name, Sequence seq,
+                      const EntryValue& value);
   void note_snapshot(const Record& record);
   Status check_head();
 
-  Status check_count(Dbi dbi, uint64_t expected, const char* table, Status (JournalCheck::*explain)());
+  Status check_count(Dbi dbi, uint64_t expected, const char* table,
+                     Status (JournalCheck::*explain)());
   Status explain_entries();
   Status explain_versions();
-  Status check_small_table(Dbi dbi, const char* table, const std::map<std::string, std::string>& rows,
+  Status check_small_table(Dbi dbi, const char* table,
+                           const std::map<std::string, std::string>& rows,
                            const std::function<std::string(std::string_view)>& word);
   Status check_times();
   Status check_steps(uint64_t steps);

@@ -1,5 +1,6 @@
-// The part of the check for `inodes`, the one table that depends on the order of records and not only on
-// each of them. Each row must be right about its node; each live name must be counted by a row.
+// The part of the check for `inodes`, the one table that depends on the order of records and not
+// only on each of them. Each row must be right about its node; each live name must be counted by a
+// row.
 #include <algorithm>
 #include <map>
 
@@ -34,8 +35,8 @@ Status JournalCheck::check_inode_row(std::string_view key, std::string_view valu
   }
   if ((*version)->root != root || (*version)->stat.inode != inode) {
     found(where + " leads to node " + std::to_string(row->node.value) +
-          ", whose newest record has inode " + std::to_string((*version)->stat.inode) + " of root " +
-          std::to_string((*version)->root.value));
+          ", whose newest record has inode " + std::to_string((*version)->stat.inode) +
+          " of root " + std::to_string((*version)->root.value));
     return {};
   }
   const auto names = journal_.count_names(txn_, row->node);
@@ -69,14 +70,14 @@ Status JournalCheck::check_live_name(const EntryKey& key, const EntryValue& valu
   if (value.node.value == 0) return {};
   const auto version = journal_.version(txn_, value.node, kLatest);
   if (!version.ok() || !*version) {
-    found("table entries: '" + printable(key.name) + "' in node " + std::to_string(key.parent.value) +
-          " leads to node " + std::to_string(value.node.value) + ", which has no readable record");
+    found("table entries: '" + printable(key.name) + "' in node " +
+          std::to_string(key.parent.value) + " leads to node " + std::to_string(value.node.value) +
+          ", which has no readable record");
     return {};
   }
   const Record& newest = **version;
   if (newest.stat.inode == 0) return {};
-  TRY_ASSIGN(const auto row,
-             txn_.get(journal_.inodes_, inode_key(newest.root, newest.stat.inode)));
+  TRY_ASSIGN(const auto row, txn_.get(journal_.inodes_, inode_key(newest.root, newest.stat.inode)));
   if (row) return {};
   Sequence seen;  // a delete is no sighting of the inode
   const Status read = journal_.for_each_version(txn_, value.node, true, [&](const Record& record) {

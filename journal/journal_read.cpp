@@ -9,8 +9,8 @@ namespace holdfast {
 namespace {
 
 Error no_such_node(NodeId node, Sequence at) {
-  return make_error(ErrorCode::kNotFound, "node " + std::to_string(node.value) +
-                                              " does not exist " + at_moment(at));
+  return make_error(ErrorCode::kNotFound,
+                    "node " + std::to_string(node.value) + " does not exist " + at_moment(at));
 }
 
 // One row of a directory, copied out of the map.
@@ -35,8 +35,8 @@ Status load(const Cursor& cursor, bool found, NodeId parent, EntryRow& row) {
   return {};
 }
 
-// Reads the rows of one name, beginning at `row`, and leaves `row` at the next name. What the name leads
-// to at `at` is put into `entry`; its node is 0 where it leads nowhere.
+// Reads the rows of one name, beginning at `row`, and leaves `row` at the next name. What the name
+// leads to at `at` is put into `entry`; its node is 0 where it leads nowhere.
 Status take_name(Cursor& cursor, NodeId parent, Sequence at, EntryRow& row, Entry& entry) {
   constexpr int kStepsMax = 4;  // after that many rows of one name, two seeks are cheaper
   entry.name.assign(row.name);
@@ -76,7 +76,8 @@ Result<Record> Journal::record(const LmdbTxn& txn, Sequence seq) const {
 }
 
 Result<std::optional<Journal::EntryAt>> Journal::entry_at(const LmdbTxn& txn, NodeId parent,
-                                                          std::string_view name, Sequence at) const {
+                                                          std::string_view name,
+                                                          Sequence at) const {
   using Found = std::optional<EntryAt>;
   if (!is_safe_name(name)) return Found();
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, entries_));
@@ -88,11 +89,12 @@ Result<std::optional<Journal::EntryAt>> Journal::entry_at(const LmdbTxn& txn, No
   return Found(EntryAt{*value, key->seq});
 }
 
-Result<std::optional<Entry>> Journal::entry(const LmdbTxn& txn, NodeId parent, std::string_view name,
-                                            Sequence at) const {
+Result<std::optional<Entry>> Journal::entry(const LmdbTxn& txn, NodeId parent,
+                                            std::string_view name, Sequence at) const {
   TRY_ASSIGN(const auto found, entry_at(txn, parent, name, at));
   if (!found || found->value.node.value == 0) return std::optional<Entry>();
-  return std::optional(Entry{std::string(name), found->value.node, found->value.type, found->since});
+  return std::optional(
+      Entry{std::string(name), found->value.node, found->value.type, found->since});
 }
 
 Status Journal::for_each_entry(const LmdbTxn& txn, NodeId parent, Sequence at,
@@ -200,9 +202,9 @@ Result<Located> Journal::locate(const LmdbTxn& txn, NodeId root, std::string_vie
     if (!name.empty()) {
       TRY_ASSIGN(const auto step, entry(txn, located.node, name, at));
       if (!step) {
-        return make_error(ErrorCode::kNotFound, "there is no '" + printable(relative.substr(0, end)) +
-                                                    "' in '" + printable(newest->name) + "' " +
-                                                    at_moment(at));
+        return make_error(ErrorCode::kNotFound, "there is no '" +
+                                                    printable(relative.substr(0, end)) + "' in '" +
+                                                    printable(newest->name) + "' " + at_moment(at));
       }
       located = {root, located.node, step->name, step->node, step->type};
     }

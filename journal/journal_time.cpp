@@ -1,5 +1,5 @@
-// From a time to a sequence. Logical time increases with the sequence, so it is a search; the wall clock
-// may have been set back, so it is one search in each span in which it was not.
+// From a time to a sequence. Logical time increases with the sequence, so it is a search; the wall
+// clock may have been set back, so it is one search in each span in which it was not.
 #include "journal/internal.h"
 
 namespace holdfast {

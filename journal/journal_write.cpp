@@ -1,5 +1,5 @@
-// Writing: records in, tables updated. append() makes the next record, replay() takes one from a pack;
-// both end in apply(), so that the tables are the same function of the records either way.
+// Writing: records in, tables updated. append() makes the next record, replay() takes one from a
+// pack; both end in apply(), so that the tables are the same function of the records either way.
 #include <algorithm>
 
 #include "journal/internal.h"
@@ -86,7 +86,8 @@ Status Journal::replay(WriteTxn& txn, std::string_view record_bytes) const {
   }
   if (head.seq.value != 0 && record.time_ns <= head.time_ns) {
     return make_error(ErrorCode::kDamaged, "replaying the journal: the time of record " +
-                                               at_seq(record.seq) + " is not after its predecessor's");
+                                               at_seq(record.seq) +
+                                               " is not after its predecessor's");
   }
   return apply(txn, record, record_bytes);
 }

@@ -1,5 +1,5 @@
-// The keys and small values of the journal's tables (docs/formats/journal.md), private to this folder.
-// Builders write into a buffer on the stack; parsers refuse what no builder writes. Pure.
+// The keys and small values of the journal's tables (docs/formats/journal.md), private to this
+// folder. Builders write into a buffer on the stack; parsers refuse what no builder writes. Pure.
 #pragma once
 
 #include <array>
@@ -154,8 +154,8 @@ inline constexpr std::string_view kMetaFormat = "format";
 inline constexpr std::string_view kMetaHead = "head";
 inline constexpr std::string_view kMetaNextNode = "next_node";
 inline constexpr std::string_view kMetaBatched = "batched";  // last record of the last ended batch
-// "step", 0, logical time of a batch whose wall clock was behind that of the batch before it. The NUL keeps
-// it apart from the words of put_meta()'s callers.
+// "step", 0, logical time of a batch whose wall clock was behind that of the batch before it. The
+// NUL keeps it apart from the words of put_meta()'s callers.
 inline constexpr std::string_view kMetaStep("step\0", 5);
 inline Key step_key(int64_t time_ns) { return Key().bytes(kMetaStep).i64(time_ns); }
 inline constexpr uint32_t kJournalFormat = 1;
@@ -175,12 +175,9 @@ inline bool is_version(const Record& record) {
     case RecordKind::kClockStep:
     case RecordKind::kClockSkew:
     case RecordKind::kVolumeTimeShift:
-    case RecordKind::kSnapshot:
-      return false;
-    case RecordKind::kService:
-      return (record.flags & kFlagRootAdded) != 0;
-    default:
-      return true;
+    case RecordKind::kSnapshot: return false;
+    case RecordKind::kService: return (record.flags & kFlagRootAdded) != 0;
+    default: return true;
   }
 }
 // Whether it puts a name where there may have been none.

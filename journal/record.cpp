@@ -7,7 +7,8 @@ namespace holdfast {
 namespace {
 
 // The sections after the head, in the order of their bits. A section whose content would be the
-// default is left out, and one that is there with the default is refused: each record has one encoding.
+// default is left out, and one that is there with the default is refused: each record has one
+// encoding.
 enum Section : uint32_t {
   kSectionWall = 1u << 0,
   kSectionRoot = 1u << 1,
@@ -36,10 +37,13 @@ bool has_stat_basics(const FileStat& stat) {
          stat.btime_ns != 0 || stat.inode != 0 || stat.uid != 0 || stat.gid != 0;
 }
 
-// The one rule for which sections a record has: the encoder writes by it, the decoder insists on it.
+// The one rule for which sections a record has: the encoder writes by it, the decoder insists on
+// it.
 uint32_t sections_of(const Record& record) {
   uint32_t sections = 0;
-  const auto add = [&](bool present, Section section) { sections |= present ? uint32_t{section} : 0u; };
+  const auto add = [&](bool present, Section section) {
+    sections |= present ? uint32_t{section} : 0u;
+  };
   add(record.wall_ns != record.time_ns, kSectionWall);
   add(record.root.value != 0, kSectionRoot);
   add(record.node.value != 0 || record.parent.value != 0 || !record.name.empty(), kSectionEntry);
@@ -56,13 +60,14 @@ uint32_t sections_of(const Record& record) {
   return sections;
 }
 
-// What is wrong with the values of a record, or nullptr. Both directions use it, so that nothing can be
-// written that cannot be read, and nothing read that would be written otherwise.
+// What is wrong with the values of a record, or nullptr. Both directions use it, so that nothing
+// can be written that cannot be read, and nothing read that would be written otherwise.
 const char* fault_of(const Record& record) {
   const auto number = [](auto value) { return static_cast<uint8_t>(value); };
   if (number(record.kind) == 0 || number(record.kind) > kKindLast) return "its kind is unknown";
   if (number(record.verdict) > kVerdictLast) return "its verdict is unknown";
-  if (number(record.type) == 0 || number(record.type) > kTypeLast) return "its file type is unknown";
+  if (number(record.type) == 0 || number(record.type) > kTypeLast)
+    return "its file type is unknown";
   if (!record.name.empty() && !is_safe_name(record.name)) return "its name is not a file name";
   if (record.is_node_record() && record.name.empty()) return "it is about a node but has no name";
   if (!record.from_name.empty() && !is_safe_name(record.from_name)) {
@@ -79,7 +84,8 @@ const char* fault_of(const Record& record) {
         xattr.name.find('\0') != std::string::npos) {
       return "the name of an extended attribute is not valid";
     }
-    if (before && before->name >= xattr.name) return "its extended attributes are not sorted by name";
+    if (before && before->name >= xattr.name)
+      return "its extended attributes are not sorted by name";
     before = &xattr;
   }
   return nullptr;
@@ -160,8 +166,8 @@ void put_sections(std::string& out, const Record& record, uint32_t sections) {
   if (sections & kSectionNote) put_long(out, record.note);
 }
 
-// An upper bound of the encoded size: refuses what is too large before anything is copied, and saves
-// the buffer from growing in steps.
+// An upper bound of the encoded size: refuses what is too large before anything is copied, and
+// saves the buffer from growing in steps.
 size_t size_bound(const Record& record) {
   size_t size = 256 + record.name.size() + record.from_name.size() + record.link_target.size() +
                 record.note.size();
@@ -255,7 +261,8 @@ Result<std::string> encode_record(const Record& record) {
   if (out.empty() || out.size() > kRecordBytesMax) {
     return make_error(ErrorCode::kUsage,
                       "cannot journal a record of '" + record.name + "': it would take about " +
-                          std::to_string(bound) + " bytes where " + std::to_string(kRecordBytesMax) +
+                          std::to_string(bound) + " bytes where " +
+                          std::to_string(kRecordBytesMax) +
                           " are allowed; its extended attributes or note are too large");
   }
   set_le(out.data(), static_cast<uint32_t>(out.size()));
@@ -287,7 +294,8 @@ Result<Record> decode_record(std::string_view bytes) {
   read_sections(in, sections, record);
   if (in.failed()) return damaged("it ends inside a section");
   if (in.left() != 0) return damaged("bytes follow its last section");
-  if (sections_of(record) != sections) return damaged("a section holds what it should have left out");
+  if (sections_of(record) != sections)
+    return damaged("a section holds what it should have left out");
   if (const char* fault = fault_of(record)) return damaged(fault);
   return record;
 }
@@ -297,9 +305,9 @@ Result<std::vector<std::string_view>> split_records(std::string_view batch) {
   while (!batch.empty()) {
     const size_t size = batch.size() < kHeadBytes ? 0 : get_le<uint32_t>(batch.data());
     if (size < kHeadBytes || size > kRecordBytesMax || size > batch.size()) {
-      return make_error(ErrorCode::kDamaged,
-                        "a journal batch is damaged: record " + std::to_string(records.size() + 1) +
-                            " has a size that does not fit");
+      return make_error(ErrorCode::kDamaged, "a journal batch is damaged: record " +
+                                                 std::to_string(records.size() + 1) +
+                                                 " has a size that does not fit");
     }
     records.push_back(batch.substr(0, size));
     batch.remove_prefix(size);

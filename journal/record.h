@@ -1,9 +1,9 @@
 // Record: one journal entry, and its byte form (docs/formats/record.md).
 //
-// A record of a node is self-contained: it carries the node's whole metadata and content reference as
-// of that moment, so "the newest record of a node at or below S" is the node's version at S. The
-// journal's tables are a pure function of the records, which is what makes replay and rebuild possible.
-// Values and pure functions; thread-safe.
+// A record of a node is self-contained: it carries the node's whole metadata and content reference
+// as of that moment, so "the newest record of a node at or below S" is the node's version at S. The
+// journal's tables are a pure function of the records, which is what makes replay and rebuild
+// possible. Values and pure functions; thread-safe.
 #pragma once
 
 #include <array>
@@ -21,8 +21,23 @@ namespace holdfast {
 
 // Numbers are part of the format: add at the end, never renumber.
 enum class RecordKind : uint8_t {
-  kCreate = 1, kModify, kAttrib, kRename, kDelete, kGap, kClockStep, kClockSkew, kVolumeTimeShift,
-  kVerify, kHeal, kAccept, kRestore, kSeed, kSnapshot, kDump, kService,
+  kCreate = 1,
+  kModify,
+  kAttrib,
+  kRename,
+  kDelete,
+  kGap,
+  kClockStep,
+  kClockSkew,
+  kVolumeTimeShift,
+  kVerify,
+  kHeal,
+  kAccept,
+  kRestore,
+  kSeed,
+  kSnapshot,
+  kDump,
+  kService,
   kLink,  // one more name for a node that has one (JSON: "create" with the flag hard_link)
 };
 const char* record_kind_name(RecordKind kind);  // the JSON contract's word
@@ -30,24 +45,44 @@ std::optional<RecordKind> record_kind_of(std::string_view name);
 
 // The verdicts of docs/verdicts.md. Numbers are part of the format.
 enum class Verdict : uint8_t {
-  kNone = 0, kOk, kReadError, kUnstable, kUnstableMedia, kAttrOnly, kTimeOnly, kReplacedSame,
-  kModifiedNoStamp, kSuspect, kCorrupt, kCorruptMetadata, kCrashLoss, kMtimePreserved, kStealthModify,
-  kRestoredOlder, kReplacedOlder, kRollbackSuspicious, kClockStepArtefact, kCtimeAnomaly, kModified,
-  kModifiedUnseen, kModifiedOffline, kReplaced,
+  kNone = 0,
+  kOk,
+  kReadError,
+  kUnstable,
+  kUnstableMedia,
+  kAttrOnly,
+  kTimeOnly,
+  kReplacedSame,
+  kModifiedNoStamp,
+  kSuspect,
+  kCorrupt,
+  kCorruptMetadata,
+  kCrashLoss,
+  kMtimePreserved,
+  kStealthModify,
+  kRestoredOlder,
+  kReplacedOlder,
+  kRollbackSuspicious,
+  kClockStepArtefact,
+  kCtimeAnomaly,
+  kModified,
+  kModifiedUnseen,
+  kModifiedOffline,
+  kReplaced,
 };
 const char* verdict_name(Verdict verdict);  // "" for kNone
 std::optional<Verdict> verdict_of(std::string_view name);
 
 // Bits of Record::flags. Numbers are part of the format.
 enum RecordFlag : uint32_t {
-  kFlagMtimeSet = 1u << 0,     // mtime != ctime: set by a program
-  kFlagUnstable = 1u << 1,     // the file kept changing while it was read; content not stored
-  kFlagRacy = 1u << 2,         // ctime too fresh to be a clean baseline
-  kFlagUnreadable = 1u << 3,   // could not be read; note says why; content not stored
-  kFlagOffline = 1u << 4,      // found by a reconcile, not announced by an event
-  kFlagSparse = 1u << 5,       // has holes
-  kFlagReplaced = 1u << 6,     // the name now leads to another file (rename over, delete + create)
-  kFlagRootAdded = 1u << 7,    // service record: starts watching a root; note = its absolute path
+  kFlagMtimeSet = 1u << 0,    // mtime != ctime: set by a program
+  kFlagUnstable = 1u << 1,    // the file kept changing while it was read; content not stored
+  kFlagRacy = 1u << 2,        // ctime too fresh to be a clean baseline
+  kFlagUnreadable = 1u << 3,  // could not be read; note says why; content not stored
+  kFlagOffline = 1u << 4,     // found by a reconcile, not announced by an event
+  kFlagSparse = 1u << 5,      // has holes
+  kFlagReplaced = 1u << 6,    // the name now leads to another file (rename over, delete + create)
+  kFlagRootAdded = 1u << 7,   // service record: starts watching a root; note = its absolute path
   kFlagSnapshotRemoved = 1u << 8,
 };
 std::vector<std::string> record_flag_names(uint32_t flags);
@@ -79,41 +114,43 @@ struct Record {
   int64_t time_ns = 0;  // hybrid logical time: strictly increasing with seq
   int64_t wall_ns = 0;
   int64_t boottime_ns = 0;
-  uint32_t boot = 0;                    // number of the boot id (Journal::boot_id)
-  std::array<uint8_t, 16> chain{};      // keyed link to the record before: checksum and chain in one
+  uint32_t boot = 0;                // number of the boot id (Journal::boot_id)
+  std::array<uint8_t, 16> chain{};  // keyed link to the record before: checksum and chain in one
 
   RecordKind kind = RecordKind::kService;
   Verdict verdict = Verdict::kNone;
-  FileType type = FileType::kFile;      // of node records
+  FileType type = FileType::kFile;  // of node records
   uint32_t flags = 0;
-  NodeId root;                          // the root directory's node; 0 for records about no root
+  NodeId root;  // the root directory's node; 0 for records about no root
   // Node records: create, modify, attrib, rename, delete, link (and later verify, heal, accept).
-  NodeId node;                          // 0: not a node record
+  NodeId node;  // 0: not a node record
   NodeId parent;
-  std::string name;                     // bytes; a root's node has its root's name and parent 0
+  std::string name;  // bytes; a root's node has its root's name and parent 0
   FileStat stat;
-  ContentHash hash;                     // regular files; zero when not known
+  ContentHash hash;  // regular files; zero when not known
   ContentRef content;
-  Sequence prev;                        // the record this one supersedes (node's, or the replaced file's)
-  NodeId from_parent;                   // rename: where it was
+  Sequence prev;       // the record this one supersedes (node's, or the replaced file's)
+  NodeId from_parent;  // rename: where it was
   std::string from_name;
-  std::string link_target;              // symlinks
-  std::vector<Xattr> xattrs;            // sorted by name; ACLs are system.posix_acl_*
-  std::string note;                     // any record: words for a person, or a payload of its kind
+  std::string link_target;    // symlinks
+  std::vector<Xattr> xattrs;  // sorted by name; ACLs are system.posix_acl_*
+  std::string note;           // any record: words for a person, or a payload of its kind
 
   bool is_node_record() const { return node.value != 0; }
   bool operator==(const Record&) const = default;
 };
 
-// Fixed little-endian form. encode() leaves room for the chain inside; the chain covers all other bytes.
+// Fixed little-endian form. encode() leaves room for the chain inside; the chain covers all other
+// bytes.
 inline constexpr uint8_t kRecordVersion = 1;
 inline constexpr size_t kRecordBytesMax = 1u << 20;  // larger is refused, both ways
 // Fails where it would exceed kRecordBytesMax (a file with a megabyte of xattrs).
 Result<std::string> encode_record(const Record& record);
-// Checks structure and bounds of every field, names included (no '/', no NUL, not "." or "..", 1..255
-// bytes); does not check the chain.
+// Checks structure and bounds of every field, names included (no '/', no NUL, not "." or
+// "..", 1..255 bytes); does not check the chain.
 Result<Record> decode_record(std::string_view bytes);
-// The bytes a chain link covers (the encoded record with its chain zeroed), and where the chain stands.
+// The bytes a chain link covers (the encoded record with its chain zeroed), and where the chain
+// stands.
 inline constexpr size_t kRecordChainOffset = 48;
 // Splits a batch (concatenated records) into views; fails on a bad size.
 Result<std::vector<std::string_view>> split_records(std::string_view batch);

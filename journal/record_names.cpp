@@ -7,12 +7,13 @@ namespace holdfast {
 
 namespace {
 
-// Indexed by the number of the kind; kLink shares the word of kCreate, because that is what it is to a
-// reader of the log: a name that was not there before.
+// Indexed by the number of the kind; kLink shares the word of kCreate, because that is what it is
+// to a reader of the log: a name that was not there before.
 constexpr std::array<const char*, 19> kKindNames = {
-    "",       "create", "modify",     "attrib",     "rename",  "delete",  "gap",
-    "clock_step", "clock_skew", "volume_time_shift", "verify", "heal", "accept",
-    "restore", "seed",  "snapshot",   "dump",       "service", "create",
+    "",         "create", "modify",     "attrib",     "rename",
+    "delete",   "gap",    "clock_step", "clock_skew", "volume_time_shift",
+    "verify",   "heal",   "accept",     "restore",    "seed",
+    "snapshot", "dump",   "service",    "create",
 };
 
 constexpr std::array<const char*, 24> kVerdictNames = {

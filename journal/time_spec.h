@@ -1,7 +1,8 @@
 // What a person may write for --at, --since, --until, and durations (--timeout, --max-age). Pure.
 //
-// "@1234" | "now" | RFC 3339 ("2026-11-20T14:03:07.5Z", any offset) | "2026-11-20 14:03[:07[.5]]" (local) |
-// "2026-11-20" (local midnight) | "14:03" (today, local) | "yesterday[ 14:00]" | "today[ 14:00]" |
+// "@1234" | "now" | RFC 3339 ("2026-11-20T14:03:07.5Z", any offset) | "2026-11-20 14:03[:07[.5]]"
+// (local) | "2026-11-20" (local midnight) | "14:03" (today, local) | "yesterday[ 14:00]" | "today[
+// 14:00]" |
 // "<n> <unit>[s] ago" ("10 minutes ago", "10m ago", "1.5 hours ago") | a snapshot's name.
 #pragma once
 
@@ -24,9 +25,10 @@ struct SnapshotName {
 struct Now {};
 using TimeSpec = std::variant<Now, Sequence, TimePoint, SnapshotName>;
 
-// `now_wall_ns` anchors relative words. Local times use the process's time zone (localtime_r). A text of
-// no known form is taken as a snapshot's name if it could be one ([A-Za-z0-9._:-]+), else kUsage with
-// examples of what would be understood. Out-of-range fields (month 13, 30 February) are kUsage.
+// `now_wall_ns` anchors relative words. Local times use the process's time zone (localtime_r). A
+// text of no known form is taken as a snapshot's name if it could be one ([A-Za-z0-9._:-]+), else
+// kUsage with examples of what would be understood. Out-of-range fields (month 13, 30 February) are
+// kUsage.
 Result<TimeSpec> parse_time_spec(std::string_view text, int64_t now_wall_ns);
 
 // "90s" "10m" "48h" "7d" "2w" "1500ms" "1h30m"; a bare number is seconds. Nanoseconds, >= 0.

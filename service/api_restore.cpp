@@ -1,4 +1,5 @@
 // The API's restore and check.
+#include <limits>
 #include <map>
 #include <thread>
 #include <unordered_set>
@@ -13,6 +14,7 @@ namespace holdfast {
 
 namespace {
 
+constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 constexpr auto kProgressEvery = std::chrono::milliseconds(500);
 
 // Runs `work` on a thread of its own and reports numbers while it runs.
@@ -112,41 +114,18 @@ Result<RestoreOptions> read_options(const ApiRequest& request) {
   return options;
 }
 
-}  // namespace
-
-Status Api::restore(const ApiRequest& request, ApiSink& sink) {
-  const bool in_place = request.flag("in_place");
-  if (in_place == !request.get("to").empty()) {
-    return make_error(ErrorCode::kUsage, "say either --to DIR or --in-place");
-  }
-  if (request.get("at").empty()) return make_error(ErrorCode::kUsage, "say which moment: --at T");
-  TRY_ASSIGN(const RestoreOptions options, read_options(request));
-
-  // The moment and the paths are settled before anything is touched.
-  Moment at;
-  {
-    TRY_ASSIGN(auto txn, state_.env->begin_read());
-    TRY_ASSIGN(at, Query(state_, *txn).moment(request.get("at"), clock_.wall_ns()));
-    TRY(make_plan(state_, *txn, request, in_place, at.seq));
-  }
-  Snapshot pinned;
-  if (in_place && !options.dry_run) {
-    TRY(gate_.flush(std::numeric_limits<int64_t>::max() / 4));
-    TRY_ASSIGN(pinned, gate_.snapshot("before the restore in place to @" + std::to_string(at.seq.value), {}));
-  }
-  RestorePlan plan;
-  {
-    TRY_ASSIGN(auto txn, state_.env->begin_read());
-    TRY_ASSIGN(plan, make_plan(state_, *txn, request, in_place, at.seq));
-  }
+// Runs the jobs one after the other and adds up what they did.
+Status run_plan(State& state, const RestorePlan& plan, Sequence at, const RestoreOptions& options,
+                ApiSink& sink, RestoreResult& sum) {
   RestoreProgress progress;
-  RestoreResult sum;
   Status failed;
   const std::function<bool()> cancelled = [&] { return sink.cancelled(); };
-  auto numbers = [&] { return Json{{"files", progress.files.load()}, {"bytes", progress.bytes.load()}}; };
+  auto numbers = [&] {
+    return Json{{"files", progress.files.load()}, {"bytes", progress.bytes.load()}};
+  };
   with_progress(sink, numbers, [&] {
     for (const RestoreJob& job : plan.jobs) {
-      auto result = holdfast::restore(state_, job, at.seq, options, progress, cancelled);
+      auto result = restore(state, job, at, options, progress, cancelled);
       if (!result.ok()) {
         failed = result.error();
         return;
@@ -161,6 +140,10 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
       }
     }
   });
+  return failed;
+}
+
+Json restore_json(const Moment& at, const RestoreResult& sum, bool dry_run, const std::string& undo) {
   Json json;
   json["at"] = {{"seq", at.seq.value}, {"time", format_time(at.time_ns)}};
   json["files"] = sum.files;
@@ -174,26 +157,54 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
     entry["why"] = failure.why;
     json["failed"].push_back(std::move(entry));
   }
-  json["dry_run"] = options.dry_run;
-  json["undo"] = nullptr;
-  if (in_place && !options.dry_run) {
-    json["undo"] = "holdfast --state " + shell_quote(state_.dir) + " restore" + plan.undo_paths +
-                   " --at " + pinned.name + " --in-place" + (options.remove_extra ? " --delete" : "");
-    TRY(gate_.flush(std::numeric_limits<int64_t>::max() / 4));
+  json["dry_run"] = dry_run;
+  json["undo"] = undo.empty() ? Json() : Json(undo);
+  return json;
+}
+
+}  // namespace
+
+Status Api::restore(const ApiRequest& request, ApiSink& sink) {
+  const bool in_place = request.flag("in_place");
+  if (in_place == !request.get("to").empty()) {
+    return make_error(ErrorCode::kUsage, "say either --to DIR or --in-place");
+  }
+  if (request.get("at").empty()) return make_error(ErrorCode::kUsage, "say which moment: --at T");
+  TRY_ASSIGN(const RestoreOptions options, read_options(request));
+  const bool touches_roots = in_place && !options.dry_run;
+
+  // The moment and the paths are settled before anything is touched.
+  Moment at;
+  RestorePlan plan;
+  {
+    TRY_ASSIGN(auto txn, state_.env->begin_read());
+    TRY_ASSIGN(at, Query(state_, *txn).moment(request.get("at"), clock_.wall_ns()));
+    TRY_ASSIGN(plan, make_plan(state_, *txn, request, in_place, at.seq));
+  }
+  const std::string moment = "@" + std::to_string(at.seq.value);
+  std::string undo;
+  Snapshot pinned;
+  if (touches_roots) {
+    TRY(gate_.flush(kNoTimeout));
+    TRY_ASSIGN(pinned, gate_.snapshot("before the restore in place to " + moment, {}));
+    undo = "holdfast --state " + shell_quote(state_.dir) + " restore" + plan.undo_paths + " --at " +
+           pinned.name + " --in-place" + (options.remove_extra ? " --delete" : "");
+  }
+  RestoreResult sum;
+  auto restored = run_plan(state_, plan, at.seq, options, sink, sum);
+  if (touches_roots) {
+    TRY(gate_.flush(kNoTimeout));
     TRY(gate_.journal_note(RecordKind::kRestore, plan.jobs[0].root,
-                           "in place to @" + std::to_string(at.seq.value) + ": " +
-                               std::to_string(sum.changed) + " changed, " +
-                               std::to_string(sum.deleted) + " deleted, " +
+                           "in place to " + moment + ": " + std::to_string(sum.changed) +
+                               " changed, " + std::to_string(sum.deleted) + " deleted, " +
                                std::to_string(sum.failed.size()) + " failed; undo with --at " +
                                pinned.name));
-  }
-  if (!failed.ok()) {
-    if (in_place && !options.dry_run) {
-      return failed.error().in("the present was pinned first, undo with: " + json["undo"].get<std::string>());
+    if (!restored.ok()) {
+      return restored.error().in("the present was pinned first, undo with: " + undo);
     }
-    return failed;
   }
-  sink.write(json_line(json));
+  TRY(restored);
+  sink.write(json_line(restore_json(at, sum, options.dry_run, undo)));
   return {};
 }
 

@@ -31,9 +31,10 @@ bool same_content_stamp(const StatxResult& a, const StatxResult& b) {
   return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns;
 }
 
-std::vector<Xattr> to_xattrs(XattrList list) {
+std::vector<Xattr> to_xattrs(const XattrList& list) {
   std::vector<Xattr> xattrs;
-  for (auto& [name, value] : list) xattrs.push_back({std::move(name), std::move(value)});
+  xattrs.reserve(list.size());
+  for (const auto& [name, value] : list) xattrs.push_back({name, value});
   return xattrs;
 }
 
@@ -195,7 +196,7 @@ void Capturer::Work::read_metadata(CaptureResult& result) {
     if (target.ok()) result.link_target = std::move(*target);
   }
   if (auto xattrs = read_xattrs_of_name(dir_fd, result.name); xattrs.ok()) {
-    result.xattrs = to_xattrs(std::move(*xattrs));
+    result.xattrs = to_xattrs(*xattrs);
   }
 }
 
@@ -213,7 +214,7 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
       result.content = {};
       return;
     }
-    if (auto xattrs = read_xattrs(fd); xattrs.ok()) result.xattrs = to_xattrs(std::move(*xattrs));
+    if (auto xattrs = read_xattrs(fd); xattrs.ok()) result.xattrs = to_xattrs(*xattrs);
     auto after = statx_fd(fd);
     if (after.ok() && same_content_stamp(before, *after)) {
       result.state = CaptureState::kDone;
@@ -270,7 +271,7 @@ class Capturer::LongRead {
         spread_(st.size >= kSpreadBytesMin),
         sizes_(chunk_sizes_for(st.size)),
         chunker_(work.context.store->gear(), sizes_),
-        recipe_([this](std::string block) {
+        recipe_([this](const std::string& block) {
           return work_.store_chunk(block, ChunkKind::kRecipe, work_.builder, awaited_);
         }),
         job_(std::make_shared<SegmentJob>()) {

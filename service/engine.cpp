@@ -111,7 +111,7 @@ Status Engine::add_root(const RootSpec& spec) {
     auto version = state_.journal->version(**open_txn, dir, kHead);
     return version.ok() && *version ? (*version)->parent : NodeId{};
   });
-  walk_stack_.push_back({roots_.size(), root->root.node, epoch_, true});
+  walk_stack_.push_back({roots_.size(), root->root.node, epoch_, !is_new});
   ++outstanding_[epoch_];
   roots_.push_back(std::move(root));
   return {};
@@ -307,6 +307,13 @@ std::vector<int> Engine::watch_fds() const {
 void Engine::flush(std::function<void(Result<Sequence>)> done) {
   drain_watchers();
   if (stall_) return done(*stall_);
+  for (auto& root : roots_) {
+    // Where not everything is watched, only looking tells what happened.
+    if (root->lost || !root->degraded.empty()) root->recheck_ns = 0;
+    if (!root->degraded.empty()) {
+      root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
+    }
+  }
   waiters_.push_back({epoch_++, std::move(done)});
 }
 

@@ -36,7 +36,9 @@ Status Engine::start_work(bool& progress) {
       });
       if (!dirty) break;
       progress = true;
-      TRY(look_at(i, std::move(*dirty)));
+      // Found by looking through a whole tree again, not announced by an event.
+      const bool offline = dirty->recursive;
+      TRY(look_at(i, std::move(*dirty), offline));
       TRY(commit_if_due());
     }
   }
@@ -55,7 +57,7 @@ Status Engine::start_work(bool& progress) {
     dirty.dir = walk.dir;
     dirty.all = dirty.recursive = dirty.self = true;
     dirty.epoch = walk.epoch;
-    auto status = look_at(walk.root, std::move(dirty));
+    auto status = look_at(walk.root, std::move(dirty), walk.offline);
     if (auto left = outstanding_.find(walk.epoch); left != outstanding_.end() && --left->second == 0) {
       outstanding_.erase(left);
     }
@@ -140,7 +142,7 @@ void Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string& 
   if (auto appended = append(gap); !appended.ok()) fail_batch(appended.error());
 }
 
-Status Engine::look_at(size_t index, DirtyDir dirty) {
+Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   std::string path;
   TRY_ASSIGN(auto fd, open_dir(index, dirty.dir, dirty.epoch, path));
   if (!fd) return {};
@@ -154,7 +156,7 @@ Status Engine::look_at(size_t index, DirtyDir dirty) {
     task.epoch = dirty.epoch;
     task.generation = generation_;
     task.recursive = dirty.recursive;
-    task.offline = dirty.recursive;  // found by walking, not announced by an event
+    task.offline = offline;
     ++outstanding_[dirty.epoch];
     ++scans_running_;
     busy_dirs_.insert(dirty.dir);

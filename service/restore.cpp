@@ -184,7 +184,8 @@ Status Restorer::walk(NodeId top, const std::string& top_path) {
   std::vector<std::pair<NodeId, std::string>> stack{{top, top_path}};
   while (!stack.empty()) {
     if (cancelled_()) return make_error(ErrorCode::kInterrupted, "the restore was interrupted");
-    const auto [dir, path] = std::move(stack.back());
+    const NodeId dir = stack.back().first;
+    const std::string path = std::move(stack.back().second);
     stack.pop_back();
     TRY_ASSIGN(const auto version, state_.journal->version(*txn_, dir, at_));
     if (!version) continue;

@@ -27,7 +27,8 @@ constexpr uint32_t kModeBits = 07777;
 Status set_xattrs(int fd, const Record& version) {
   auto present = read_xattrs(fd);
   if (present.ok()) {
-    for (const auto& [name, value] : *present) {
+    for (const auto& attribute : *present) {
+      const std::string& name = attribute.first;
       const bool wanted = std::any_of(version.xattrs.begin(), version.xattrs.end(),
                                       [&](const Xattr& xattr) { return xattr.name == name; });
       if (!wanted) ::fremovexattr(fd, name.c_str());  // such as an ACL inherited from the directory

@@ -209,6 +209,9 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   for (const int signal_number : {SIGTERM, SIGINT}) {
     TRY(loop->on_signal(signal_number, [&] { loop->stop(); }));
   }
+  TRY(loop->on_signal(SIGHUP, [&] {
+    log.warn("SIGHUP: this version cannot reload its configuration; restart the service to apply it");
+  }));
   Api api(*state, gate, clock);
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   log.info("state " + state->dir + ", ready");

@@ -1,6 +1,6 @@
-// Store::check(): looks through every pack of the index and compares both ways. Memory is bounded by one
-// pack's frame table, however many chunks there are: what is found is counted against the index, and only
-// if the counts differ is every entry of the index looked up on its own.
+// Store::check(): looks through every pack of the index and compares both ways. Memory is bounded
+// by one pack's frame table, however many chunks there are: what is found is counted against the
+// index, and only if the counts differ is every entry of the index looked up on its own.
 
 #include <algorithm>
 #include <map>
@@ -55,13 +55,13 @@ class StoreCheck {
   const Progress& progress_;
   std::map<uint32_t, PackEntry> packs_;
   uint64_t total_bytes_ = 0;
-  uint64_t done_bytes_ = 0;      // of the packs before this one
+  uint64_t done_bytes_ = 0;  // of the packs before this one
   uint64_t reported_bytes_ = 0;
-  uint64_t indexed_found_ = 0;   // chunks that stand where the index says
-  Chunks unindexed_;             // chunks of this pack that the index does not know
+  uint64_t indexed_found_ = 0;       // chunks that stand where the index says
+  Chunks unindexed_;                 // chunks of this pack that the index does not know
   std::vector<FrameInPack> frames_;  // of this pack
   uint64_t batch_start_ = 0;
-  bool batch_is_whole_ = true;   // no frame of it was unreadable
+  bool batch_is_whole_ = true;  // no frame of it was unreadable
   Decompressor decompressor_;
 };
 
@@ -188,7 +188,8 @@ Status StoreCheck::check_frames(PackScan& scan, const PackEntry& entry) {
   return check_tail(scan, entry, at, nullptr);
 }
 
-// An unsealed pack ends with its last frame; a sealed one with a footer that names all frames, and a trailer.
+// An unsealed pack ends with its last frame; a sealed one with a footer that names all frames, and
+// a trailer.
 Status StoreCheck::check_tail(PackScan& scan, const PackEntry& entry, uint64_t at,
                               const FrameHeader* header) {
   if (!entry.sealed) {
@@ -231,8 +232,8 @@ Status StoreCheck::check_tail(PackScan& scan, const PackEntry& entry, uint64_t a
 }
 
 Status StoreCheck::check_frame(PackScan& scan, uint64_t at, const FrameHeader& header) {
-  frames_.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(header.frame_bytes()),
-                     header.type});
+  frames_.push_back(
+      {static_cast<uint32_t>(at), static_cast<uint32_t>(header.frame_bytes()), header.type});
   if (header.type == FrameType::kData) return check_data(scan, at, header);
   if (read_data_) check_batch(scan, at, header);
   batch_start_ = at + header.frame_bytes();
@@ -284,8 +285,9 @@ void StoreCheck::check_ids(const PackScan& scan, uint64_t at, const DecodedFrame
     const std::string_view bytes = std::string_view(frame.raw).substr(start, chunk.bytes);
     start += chunk.bytes;
     if (chunk_id(store_.info_.key, bytes) == chunk.id) continue;
-    report(scan, at, "the bytes of chunk " + to_hex(chunk.id.bytes.data(), chunk.id.bytes.size()) +
-                         " are not those of its id");
+    report(scan, at,
+           "the bytes of chunk " + to_hex(chunk.id.bytes.data(), chunk.id.bytes.size()) +
+               " are not those of its id");
   }
 }
 
@@ -297,8 +299,8 @@ Status StoreCheck::check_chunks(const PackScan& scan, uint64_t at, const FrameHe
     TRY_ASSIGN(const auto location, store_.locate(txn_, chunks[i].id));
     here.index = static_cast<uint16_t>(i);
     if (!location) {
-      unindexed_.add({reinterpret_cast<const char*>(chunks[i].id.bytes.data()),
-                      chunks[i].id.bytes.size()});
+      unindexed_.add(
+          {reinterpret_cast<const char*>(chunks[i].id.bytes.data()), chunks[i].id.bytes.size()});
     } else if (*location == here) {
       ++indexed_found_;  // and not elsewhere: a chunk that is stored twice is found once
     }

@@ -118,7 +118,7 @@ Status ChunkReader::content(const ContentRef& ref,
   if (ref.kind != ContentKind::kRecipe) {
     return make_error(ErrorCode::kNotFound, "the content was never stored");
   }
-  // Each recipe is one level below the one that names it, so the stack is as deep as the first level.
+  // Each recipe is one level below the one that names it, so the first level bounds the stack.
   std::vector<OpenRecipe> stack;
   TRY_ASSIGN(Recipe top, recipe(ref.id));
   stack.push_back({std::move(top), 0});
@@ -157,10 +157,9 @@ Status ChunkReader::data_part(const Part& part,
                               const std::function<Status(std::string_view)>& data) {
   TRY_ASSIGN(const std::string_view bytes, find(part.id, ChunkKind::kData, false));
   if (bytes.size() != part.bytes) {
-    return make_error(ErrorCode::kDamaged, "chunk " + hex(part.id) + " has " +
-                                               std::to_string(bytes.size()) +
-                                               " bytes where its recipe says " +
-                                               std::to_string(part.bytes));
+    return make_error(ErrorCode::kDamaged,
+                      "chunk " + hex(part.id) + " has " + std::to_string(bytes.size()) +
+                          " bytes where its recipe says " + std::to_string(part.bytes));
   }
   return data(bytes);
 }

@@ -17,22 +17,26 @@ constexpr size_t kGearWindowBytes = 64;
 // The mask looks at the top bits, because only they have seen the whole window.
 uint64_t mask_of(int bits) { return ~uint64_t{0} << (64 - std::clamp(bits, 1, 63)); }
 
-// The first position in (from, to] where the hash has no bit of `mask`; `to` + 1 where there is none.
-// Four bytes a step: the chain from one hash to the next is one instruction then, and the loads, tests
-// and branches run beside it.
+// The first position in (from, to] where the hash has no bit of `mask`; `to` + 1 where there is
+// none. Four bytes a step: the chain from one hash to the next is one instruction then, and the
+// loads, tests and branches run beside it.
 size_t scan(const unsigned char* data, size_t from, size_t to, uint64_t mask, const GearTable& gear,
             uint64_t& hash) {
   uint64_t h = hash;
   size_t at = from;
   for (; at + 4 <= to; at += 4) {
     h = (h << 1) + gear[data[at]];
-    if ((h & mask) == 0) [[unlikely]] return at + 1;
+    if ((h & mask) == 0) [[unlikely]]
+      return at + 1;
     h = (h << 1) + gear[data[at + 1]];
-    if ((h & mask) == 0) [[unlikely]] return at + 2;
+    if ((h & mask) == 0) [[unlikely]]
+      return at + 2;
     h = (h << 1) + gear[data[at + 2]];
-    if ((h & mask) == 0) [[unlikely]] return at + 3;
+    if ((h & mask) == 0) [[unlikely]]
+      return at + 3;
     h = (h << 1) + gear[data[at + 3]];
-    if ((h & mask) == 0) [[unlikely]] return at + 4;
+    if ((h & mask) == 0) [[unlikely]]
+      return at + 4;
   }
   for (; at < to; ++at) {
     h = (h << 1) + gear[data[at]];
@@ -64,8 +68,8 @@ ChunkSizes chunk_sizes_for(uint64_t file_bytes) {
   return {256 * kKiB, 1024 * kKiB, kChunkBytesMax};
 }
 
-// Normalisation level 2: two bits more before the average size and two fewer after it, which draws the
-// sizes together around the average.
+// Normalisation level 2: two bits more before the average size and two fewer after it, which draws
+// the sizes together around the average.
 Chunker::Chunker(const GearTable& gear, ChunkSizes sizes) : gear_(gear), sizes_(sizes) {
   CHECK(std::has_single_bit(sizes.average));
   CHECK(sizes.min >= kGearWindowBytes && sizes.min <= sizes.average && sizes.average <= sizes.max);
@@ -79,8 +83,8 @@ size_t Chunker::next_cut(std::string_view data) const {
   const size_t end = std::min<size_t>(data.size(), sizes_.max);
   const size_t normal = std::min<size_t>(end, sizes_.average);
   const auto* bytes = reinterpret_cast<const unsigned char*>(data.data());
-  // The window before the first possible cut is hashed too, so that whether a place is a cut depends on
-  // the bytes before it alone and not on where the chunk began: cuts fall together again sooner.
+  // The window before the first possible cut is hashed too: whether a place is a cut depends on the
+  // bytes before it alone and not on where the chunk began, so cuts fall together again sooner.
   uint64_t hash = 0;
   for (size_t at = sizes_.min - kGearWindowBytes; at < sizes_.min; ++at) {
     hash = (hash << 1) + gear_[bytes[at]];

@@ -1,5 +1,5 @@
-// Content-defined chunking: FastCDC with normalised chunking (Xia et al., USENIX ATC 2016), with a gear
-// table derived from the repository key so that cut points cannot be predicted by an uploader.
+// Content-defined chunking: FastCDC with normalised chunking (Xia et al., USENIX ATC 2016), with a
+// gear table derived from the repository key so that cut points cannot be predicted by an uploader.
 // Pure; a Chunker is used by one thread, a GearTable is shared.
 #pragma once
 
@@ -26,8 +26,8 @@ ChunkSizes chunk_sizes_for(uint64_t file_bytes);
 class Chunker {
  public:
   Chunker(const GearTable& gear, ChunkSizes sizes);
-  // The length of the first chunk of `data`. `data` must hold at least sizes.max bytes unless it is the
-  // end of the content. 0 only for empty data. Depends on nothing but the bytes.
+  // The length of the first chunk of `data`. `data` must hold at least sizes.max bytes unless it is
+  // the end of the content. 0 only for empty data. Depends on nothing but the bytes.
   size_t next_cut(std::string_view data) const;
 
  private:

@@ -3,8 +3,8 @@
 //   header 48 bytes | chunk table: entries x 40 bytes | payload
 //
 // Data frames hold chunks (and recipe chunks) one after the other; a journal frame holds a batch of
-// records and no table; a footer holds the pack's frame table. The header is checksummed by itself, so
-// that a reader can find the next frame after damage; table and payload by another checksum.
+// records and no table; a footer holds the pack's frame table. The header is checksummed by itself,
+// so that a reader can find the next frame after damage; table and payload by another checksum.
 // Values and pure functions, except Compressor/Decompressor: one each per thread.
 #pragma once
 
@@ -25,33 +25,36 @@ namespace holdfast {
 enum class FrameType : uint8_t { kData = 1, kJournal = 2, kFooter = 3 };
 enum class ChunkKind : uint8_t { kData = 0, kRecipe = 1 };
 
-inline constexpr uint32_t kFrameMagic = 0x52464648;           // "HFFR" in file order
+inline constexpr uint32_t kFrameMagic = 0x52464648;  // "HFFR" in file order
 inline constexpr size_t kFrameHeaderBytes = 48;
 inline constexpr size_t kChunkTableEntryBytes = 40;
 inline constexpr uint32_t kFrameRawBytesMax = 64 * 1024 * 1024;  // a bound for decoders
-inline constexpr size_t kFrameTargetBytes = 256 * 1024;          // small chunks are grouped up to here
+inline constexpr size_t kFrameTargetBytes = 256 * 1024;  // small chunks are grouped up to here
 inline constexpr size_t kFrameEntriesMax = 65535;  // the index has 16 bits for them: group no more
 inline constexpr uint64_t kFrameBytesMax =
     kFrameHeaderBytes + kFrameEntriesMax * kChunkTableEntryBytes + kFrameRawBytesMax;
 
 struct ChunkInFrame {
   ChunkId id;
-  uint32_t bytes = 0;   // of the chunk, uncompressed
+  uint32_t bytes = 0;  // of the chunk, uncompressed
   ChunkKind kind = ChunkKind::kData;
 };
 
 struct FrameHeader {
   FrameType type = FrameType::kData;
-  bool compressed = false;    // zstd, else raw
-  uint32_t raw_bytes = 0;     // payload before compression
-  uint32_t stored_bytes = 0;  // payload as stored
-  uint32_t entries = 0;       // of the chunk table
-  uint64_t body_checksum = 0; // XXH3-64 of table and payload as stored
-  uint64_t frame_bytes() const { return kFrameHeaderBytes + uint64_t{entries} * kChunkTableEntryBytes + stored_bytes; }
+  bool compressed = false;     // zstd, else raw
+  uint32_t raw_bytes = 0;      // payload before compression
+  uint32_t stored_bytes = 0;   // payload as stored
+  uint32_t entries = 0;        // of the chunk table
+  uint64_t body_checksum = 0;  // XXH3-64 of table and payload as stored
+  uint64_t frame_bytes() const {
+    return kFrameHeaderBytes + uint64_t{entries} * kChunkTableEntryBytes + stored_bytes;
+  }
 };
 
-// The compressor of one thread. compress() returns false and leaves `out` alone where it would save less
-// than 3 %; larger input is not tried at all where neither its first 8 KiB nor its first 64 KiB save that.
+// The compressor of one thread. compress() returns false and leaves `out` alone where it would save
+// less than 3 %. Input beyond 64 KiB is not even tried where neither its first 8 KiB nor its first
+// 64 KiB save that much.
 class Compressor {
  public:
   explicit Compressor(int level);
@@ -62,7 +65,9 @@ class Compressor {
 
  private:
   size_t compress_into_scratch(std::string_view raw, size_t bytes_max);  // 0: does not fit
-  struct Free { void operator()(ZSTD_CCtx_s*) const; };
+  struct Free {
+    void operator()(ZSTD_CCtx_s*) const;
+  };
   std::unique_ptr<ZSTD_CCtx_s, Free> context_;
   int level_;
   std::unique_ptr<char[]> scratch_;  // kept from call to call, never cleared
@@ -77,13 +82,17 @@ class Decompressor {
   Result<std::string> decompress(std::string_view stored, uint32_t raw_bytes);
 
  private:
-  struct Free { void operator()(ZSTD_DCtx_s*) const; };
+  struct Free {
+    void operator()(ZSTD_DCtx_s*) const;
+  };
   std::unique_ptr<ZSTD_DCtx_s, Free> context_;
 };
 
-// A whole frame as bytes. The sizes of `chunks` must add up to raw.size() for data frames; at least one
-// and at most kFrameEntriesMax of them, none in other frames; raw.size() is at most kFrameRawBytesMax.
-std::string encode_frame(FrameType type, const std::vector<ChunkInFrame>& chunks, std::string_view raw, Compressor& compressor);
+// A whole frame as bytes. The sizes of `chunks` must add up to raw.size() for data frames; at least
+// one and at most kFrameEntriesMax of them, none in other frames; raw.size() is at most
+// kFrameRawBytesMax.
+std::string encode_frame(FrameType type, const std::vector<ChunkInFrame>& chunks,
+                         std::string_view raw, Compressor& compressor);
 // Header alone: magic, header checksum, bounds. kDamaged otherwise.
 Result<FrameHeader> decode_frame_header(std::string_view bytes);
 struct DecodedFrame {
@@ -91,10 +100,11 @@ struct DecodedFrame {
   std::vector<ChunkInFrame> chunks;
   std::string raw;  // the payload, decompressed
 };
-// A whole frame: header, body checksum, table (sizes add up), decompression. `bytes` is frame_bytes() long.
+// A whole frame, of frame_bytes(): header, body checksum, table (sizes add up), decompression.
 Result<DecodedFrame> decode_frame(std::string_view bytes, Decompressor& decompressor);
-// The table alone, from the first bytes of a frame and not verified: for a quick look through a pack.
-Result<std::vector<ChunkInFrame>> decode_unverified_table(const FrameHeader& header, std::string_view bytes);
+// The table alone, from the first bytes of a frame, not verified: for a quick look through a pack.
+Result<std::vector<ChunkInFrame>> decode_unverified_table(const FrameHeader& header,
+                                                          std::string_view bytes);
 // Header and table, with the checksum over the body verified, but the payload not decompressed.
 Result<std::vector<ChunkInFrame>> decode_frame_table(std::string_view bytes);
 

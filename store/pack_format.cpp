@@ -32,8 +32,7 @@ std::array<uint8_t, kSealBytes> seal_of(const ChunkKey& key, FrameType type, uin
 // A payload is the seal and then what it covers.
 std::string with_seal(const ChunkKey& key, FrameType type, uint32_t pack, uint64_t offset,
                       std::string payload) {
-  const auto seal =
-      seal_of(key, type, pack, offset, std::string_view(payload).substr(kSealBytes));
+  const auto seal = seal_of(key, type, pack, offset, std::string_view(payload).substr(kSealBytes));
   std::memcpy(payload.data(), seal.data(), seal.size());
   return payload;
 }
@@ -65,8 +64,8 @@ std::string encode_pack_header(const PackHeader& header) {
   return out;
 }
 
-// Magic, format and checksum stay where they are in every future format, so the checksum comes first: a
-// flipped bit in the format's number must not be reported as a newer format.
+// Magic, format and checksum stay where they are in every future format, so the checksum comes
+// first: a flipped bit in the format's number must not be reported as a newer format.
 Result<PackHeader> decode_pack_header(std::string_view bytes) {
   if (bytes.size() < kPackHeaderBytes) return damaged("the pack ends within its header");
   bytes = bytes.substr(0, kPackHeaderBytes);

@@ -1,11 +1,11 @@
 // The parts of a pack that are not frames, and what the journal frame and the footer frame hold
-// (docs/formats/pack.md). Values and pure functions; decoders bound everything and never trust a size.
+// (docs/formats/pack.md). Values and pure functions; decoders trust no size that they read.
 //
-//   header 128 bytes | frames ... | footer frame | trailer 16 bytes        (the last two once sealed)
+//   header 128 bytes | frames ... | footer frame | trailer 16 bytes    (the last two once sealed)
 //
-// The payloads of journal and footer frames begin with a seal: a keyed tag over the payload and over the
-// place where it stands. Whoever looks for the next good batch after damage must not take for one what
-// an uploader crafted, or a copy of a pack that somebody keeps inside a watched tree.
+// The payloads of journal and footer frames begin with a seal: a keyed tag over the payload and
+// over the place where it stands. Whoever looks for the next good batch after damage must not take
+// for one what an uploader crafted, or a copy of a pack that somebody keeps inside a watched tree.
 #pragma once
 
 #include <array>
@@ -50,13 +50,14 @@ struct FrameInPack {
 };
 inline constexpr size_t kFooterHeaderBytes = 24;
 inline constexpr size_t kFooterEntryBytes = 12;
-inline constexpr size_t kPackFramesMax = (kFrameRawBytesMax - kFooterHeaderBytes) / kFooterEntryBytes;
+inline constexpr size_t kPackFramesMax =
+    (kFrameRawBytesMax - kFooterHeaderBytes) / kFooterEntryBytes;
 
 // The payload of the footer frame that stands at `offset` of `pack`.
 std::string encode_footer(const ChunkKey& key, uint32_t pack, uint64_t offset,
                           const std::vector<FrameInPack>& frames);
-// kDamaged unless it was made for this very place. The frames are in order and do not overlap; a gap
-// between them is what was damaged already when the pack was sealed.
+// kDamaged unless it was made for this very place. The frames are in order and do not overlap; a
+// gap between them is what was damaged already when the pack was sealed.
 Result<std::vector<FrameInPack>> decode_footer(const ChunkKey& key, uint32_t pack, uint64_t offset,
                                                std::string_view payload);
 
@@ -65,8 +66,9 @@ Result<uint64_t> decode_pack_trailer(std::string_view bytes);
 
 // What a journal frame says besides the records.
 struct Batch {
-  uint64_t first_offset = 0;  // of the batch's first frame: its data frames reach from here to the journal frame
-  std::string_view records;   // into the payload
+  uint64_t first_offset =
+      0;  // of the batch's first frame: its data frames reach from here to the journal frame
+  std::string_view records;  // into the payload
 };
 // The payload of the journal frame that stands at `offset` of `pack`.
 std::string encode_batch(const ChunkKey& key, uint32_t pack, uint64_t offset, const Batch& batch);

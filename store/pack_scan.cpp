@@ -8,13 +8,15 @@ namespace holdfast {
 
 PackScan::PackScan(PackStorage& storage, uint32_t pack, uint64_t pack_bytes,
                    size_t read_ahead_bytes)
-    : storage_(storage), pack_(pack), pack_bytes_(pack_bytes), read_ahead_bytes_(read_ahead_bytes) {}
+    : storage_(storage),
+      pack_(pack),
+      pack_bytes_(pack_bytes),
+      read_ahead_bytes_(read_ahead_bytes) {}
 
 Result<std::string_view> PackScan::bytes_at(uint64_t offset, uint64_t size) {
   if (offset >= pack_bytes_) return std::string_view();
   size = std::min(size, pack_bytes_ - offset);
-  const bool inside =
-      offset >= window_offset_ && offset + size <= window_offset_ + window_.size();
+  const bool inside = offset >= window_offset_ && offset + size <= window_offset_ + window_.size();
   if (!inside) {
     const uint64_t wanted = std::max<uint64_t>(size, read_ahead_bytes_);
     TRY_ASSIGN(window_, storage_.read(pack_, offset, std::min(wanted, pack_bytes_ - offset)));

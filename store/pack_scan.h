@@ -1,8 +1,8 @@
-// PackScan: walks through a pack's frames, and finds its way again after damage. One thread; the storage
-// must outlive it. Memory is bounded by one frame and the read-ahead.
+// PackScan: walks through a pack's frames, and finds its way again after damage. One thread; the
+// storage must outlive it. Memory is bounded by one frame and the read-ahead.
 //
-// An Error from here means that the storage could not be read. Bytes that are not what they should be are
-// no error but an answer (Found::damage): the caller decides what they mean.
+// An Error from here means that the storage could not be read. Bytes that are not what they should
+// be are no error but an answer (Found::damage): the caller decides what they mean.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +19,16 @@ namespace holdfast {
 
 class PackScan {
  public:
-  // Looks at the first `pack_bytes` of the pack. `read_ahead_bytes`: large to read everything, small to
-  // walk from header to header.
+  // Looks at the first `pack_bytes` of the pack. `read_ahead_bytes`: large to read everything,
+  // small to walk from header to header.
   PackScan(PackStorage& storage, uint32_t pack, uint64_t pack_bytes, size_t read_ahead_bytes);
 
   uint32_t pack() const { return pack_; }
   std::string name() const { return storage_.name(pack_); }
   uint64_t pack_bytes() const { return pack_bytes_; }
 
-  // Up to `size` bytes at `offset`, fewer where the pack ends. Valid until the next call of anything here.
+  // Up to `size` bytes at `offset`, fewer where the pack ends. Valid until the next call of
+  // anything here.
   Result<std::string_view> bytes_at(uint64_t offset, uint64_t size);
 
   template <class T>

@@ -75,9 +75,7 @@ std::string DirectoryPackStorage::file_name(uint32_t pack) const {
   return prefix_ + number + std::string(kSuffix);
 }
 
-std::string DirectoryPackStorage::name(uint32_t pack) const {
-  return dir_ + "/" + file_name(pack);
-}
+std::string DirectoryPackStorage::name(uint32_t pack) const { return dir_ + "/" + file_name(pack); }
 
 Status DirectoryPackStorage::sync_directory() {
   if (sync_retrying(dir_fd_.get(), ::fsync) != 0) return errno_error(errno, "syncing " + dir_);
@@ -136,8 +134,8 @@ Result<uint64_t> DirectoryPackStorage::size(uint32_t pack) {
 
 Status DirectoryPackStorage::create(uint32_t pack) {
   const std::string file = file_name(pack);
-  Fd fd(::openat(dir_fd_.get(), file.c_str(),
-                 O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  Fd fd(::openat(dir_fd_.get(), file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                 0600));
   if (!fd) return errno_error(errno, "creating the pack " + name(pack));
   Status synced;
   if (sync_retrying(fd.get(), ::fsync) != 0) {

@@ -1,7 +1,9 @@
-// PackStorage: where pack files live. The seam between the store and the disk: a directory, memory with
-// simulated power cuts and faults (tests), an object store some day. Packs are known by their number.
+// PackStorage: where pack files live. The seam between the store and the disk: a directory, memory
+// with simulated power cuts and faults (tests), an object store some day. Packs are known by their
+// number.
 //
-// One thread appends; any thread reads. Appended bytes are readable at once and durable after sync().
+// One thread appends; any thread reads. Appended bytes are readable at once and durable after
+// sync().
 #pragma once
 
 #include <cstdint>
@@ -24,8 +26,9 @@ class PackStorage {
   virtual Result<uint64_t> size(uint32_t pack) = 0;
   // Creates an empty pack and makes its name durable before returning. kExists where there is one.
   virtual Status create(uint32_t pack) = 0;
-  virtual Status append(uint32_t pack, uint64_t offset, std::string_view bytes) = 0;  // offset = current size
-  virtual Status sync(uint32_t pack) = 0;  // fdatasync
+  virtual Status append(uint32_t pack, uint64_t offset,
+                        std::string_view bytes) = 0;          // offset = current size
+  virtual Status sync(uint32_t pack) = 0;                     // fdatasync
   virtual Status truncate(uint32_t pack, uint64_t size) = 0;  // durable on return
   // Exactly `size` bytes, else kDamaged ("ends before"); kNotFound where the pack is gone.
   virtual Result<std::string> read(uint32_t pack, uint64_t offset, uint64_t size) = 0;
@@ -33,7 +36,8 @@ class PackStorage {
   virtual std::string name(uint32_t pack) const = 0;  // for messages: its path
 };
 
-// Files `<prefix>-<number, 10 digits>.pack` in one directory. Keeps a bounded number of descriptors open.
+// Files `<prefix>-<number, 10 digits>.pack` in one directory. Keeps a bounded number of descriptors
+// open.
 class DirectoryPackStorage final : public PackStorage {
  public:
   // The directory is created (mode 0700) where it is missing.

@@ -20,8 +20,8 @@ constexpr uint64_t kContentBytesMax = (uint64_t{1} << 63) - 1;
 
 Error damaged(const char* why) { return make_error(ErrorCode::kDamaged, why); }
 
-// Whether a block ends after this part. The id is a keyed hash, so any of its bits are random; with the
-// least size this makes the average.
+// Whether a block ends after this part. The id is a keyed hash, so any of its bits are random; with
+// the least size this makes the average.
 bool ends_block(const Part& part) {
   if (part.kind == PartKind::kHole) return false;
   return get_le<uint64_t>(reinterpret_cast<const char*>(part.id.bytes.data())) %

@@ -8,8 +8,8 @@ namespace holdfast {
 
 namespace {
 
-// How much the search for later batches may verify. An uploader can fill a file with what looks like
-// journal frames; it must not keep the service from starting for hours.
+// How much the search for later batches may verify. An uploader can fill a file with what looks
+// like journal frames; it must not keep the service from starting for hours.
 constexpr uint64_t kSearchBytesMax = 4ull * 1024 * 1024 * 1024;
 
 constexpr const char* kAdvice =
@@ -38,7 +38,7 @@ Result<uint64_t> StoreReplay::run() {
   TRY_ASSIGN(const std::vector<uint32_t> packs, store_.storage_->list());
   TRY(check_list(packs));
   for (const uint32_t pack : packs) {
-    // What the index knows already is for check() to look at; the service starts with what is there.
+    // What the index knows already is for check() to look at; the service starts without it.
     if (pack >= start_.pack) TRY(replay_pack(pack, pack == packs.back()));
   }
   store_.refusal_.reset();
@@ -191,8 +191,8 @@ Status StoreReplay::judge_damage(PackScan& scan, uint64_t at, const Error& damag
     return damage.in("the pack " + scan.name() + " at offset " + std::to_string(at));
   }
   if (!is_last) return damaged_at(scan.pack(), at, damage.message);
-  // All frames up to here followed each other, so a sound header tells where the next one begins. What
-  // lies within the frame is content, and content may look like anything.
+  // All frames up to here followed each other, so a sound header tells where the next one begins.
+  // What lies within the frame is content, and content may look like anything.
   TRY_ASSIGN(const auto header, scan.header_at(at));
   const uint64_t from = header.value ? at + header.value->frame_bytes() : at + 1;
   return judge_rest(scan, at, damage, from, header.value.has_value());
@@ -217,10 +217,10 @@ Status StoreReplay::judge_rest(PackScan& scan, uint64_t at, const Error& damage,
                         std::to_string(later->offset));
 }
 
-// A batch can have its end on the disk and not its beginning, because the kernel writes back in any order
-// before the sync. LMDB's durable state lags one commit at most, so of the batches after it only the first
-// may have been acknowledged; a rebuild has no such knowledge. One batch may be both the first and half
-// written: then either it was never acknowledged, or the disk lost what it had confirmed.
+// A batch can have its end on the disk and not its beginning, because the kernel writes back in any
+// order before the sync. LMDB's durable state lags one commit at most, so of the batches after it
+// only the first may have been acknowledged; a rebuild has no such knowledge. If it is the first
+// that is half written, it was never acknowledged, or the disk lost what it had confirmed.
 bool StoreReplay::was_never_acknowledged(const Evidence& evidence) const {
   return start_.pack != 0 && batches_ <= 1 && evidence.batch_start == committed_;
 }
@@ -294,8 +294,8 @@ Status StoreReplay::finish_last(uint32_t pack, uint64_t pack_bytes) {
   return load_frames(pack, kept);
 }
 
-// The frames of the open pack, which its footer will name. Damage in what the index knows already is for
-// check() to find; the footer leaves it out.
+// The frames of the open pack, which its footer will name. Damage in what the index knows already
+// is for check() to find; the footer leaves it out.
 Status StoreReplay::load_frames(uint32_t pack, uint64_t end) {
   PackScan scan(*store_.storage_, pack, end, kReadAheadHeaderBytes);
   uint64_t at = kPackHeaderBytes;

@@ -1,5 +1,5 @@
-// StoreReplay: one run of Store::replay(). What a damaged place means is decided here, and the rule is:
-// a batch that may have been acknowledged is never cut off without an error.
+// StoreReplay: one run of Store::replay(). What a damaged place means is decided here, and the rule
+// is: a batch that may have been acknowledged is never cut off without an error.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ class StoreReplay {
   Result<uint64_t> run();
 
  private:
-  // A journal frame, or the footer of a sealed pack: proof that everything before it was complete once.
+  // A journal frame, or the footer of a sealed pack: proof that everything before it was complete
+  // once.
   struct Evidence {
     uint64_t offset = 0;
     uint64_t end = 0;
@@ -43,9 +44,11 @@ class StoreReplay {
   Status apply(uint32_t pack, uint64_t end, std::string_view records);
   Status record_sealed(uint32_t pack, uint64_t pack_bytes);
   Status judge_damage(PackScan& scan, uint64_t at, const Error& damage, bool is_last);
-  Status judge_rest(PackScan& scan, uint64_t at, const Error& damage, uint64_t from, bool at_boundary);
+  Status judge_rest(PackScan& scan, uint64_t at, const Error& damage, uint64_t from,
+                    bool at_boundary);
   Result<std::optional<Evidence>> find_evidence(PackScan& scan, uint64_t from, bool at_boundary);
-  Result<std::optional<Evidence>> evidence_at(PackScan& scan, uint64_t at, const FrameHeader& header);
+  Result<std::optional<Evidence>> evidence_at(PackScan& scan, uint64_t at,
+                                              const FrameHeader& header);
   bool was_never_acknowledged(const Evidence& evidence) const;
   Status finish_last(uint32_t pack, uint64_t pack_bytes);
   Status load_frames(uint32_t pack, uint64_t end);
@@ -53,10 +56,11 @@ class StoreReplay {
 
   Store& store_;
   const OnBatch& on_batch_;
-  Position start_;            // of the index, when the replay began
+  Position start_;  // of the index, when the replay began
   uint64_t batches_ = 0;
   // Of the pack being walked:
-  uint64_t committed_ = 0;    // the end of its last complete batch; kPackHeaderBytes where it has none
+  uint64_t committed_ =
+      0;  // the end of its last complete batch; kPackHeaderBytes where it has none
   bool sealed_ = false;
   std::vector<DataFrame> batch_;  // the data frames since
   Decompressor decompressor_;

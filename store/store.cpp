@@ -9,10 +9,11 @@ namespace holdfast {
 
 namespace {
 
-// Half the id is key enough. The id is a keyed hash, so nobody without the key can look for two chunks
-// that share 16 bytes, and by chance it happens to one pair in a store of 2^40 chunks with a probability
-// of 2^-49. Where it does happen nonetheless, the reader compares the whole id with the one in the frame:
-// wrong bytes are never returned. In exchange the table is a third smaller, and in memory so much longer.
+// Half the id is key enough. The id is a keyed hash, so nobody without the key can look for two
+// chunks that share 16 bytes, and by chance it happens to one pair in a store of 2^40 chunks with a
+// probability of 2^-49. Where it does happen nonetheless, the reader compares the whole id with the
+// one in the frame: wrong bytes are never returned. In exchange the table is a third smaller, and
+// in memory so much longer.
 constexpr size_t kIndexKeyBytes = 16;
 constexpr size_t kLocationBytes = 14;
 constexpr size_t kPackEntryBytes = 16;
@@ -121,7 +122,8 @@ PackHeader Store::header_of(uint32_t pack) const {
 
 Status Store::writable() const {
   if (!replayed_) {
-    return make_error(ErrorCode::kFailed, "the packs have to be replayed before the store can grow");
+    return make_error(ErrorCode::kFailed,
+                      "the packs have to be replayed before the store can grow");
   }
   if (refusal_) return *refusal_;
   if (batch_closed_) {
@@ -180,8 +182,8 @@ Status Store::index_chunks(WriteTxn& txn, const ChunkLocation& frame,
   return {};
 }
 
-// After a failure within a batch nothing more may be added to it: what is in the pack, in memory and in
-// the transaction no longer agrees.
+// After a failure within a batch nothing more may be added to it: what is in the pack, in memory
+// and in the transaction no longer agrees.
 Status Store::append(WriteTxn& txn, const NewFrame& frame) {
   TRY(writable());
   Status status = append_in_batch(txn, frame);
@@ -189,8 +191,8 @@ Status Store::append(WriteTxn& txn, const NewFrame& frame) {
   return status;
 }
 
-// Where the batch begins. A pack that could not be sealed when it was large enough must be sealed now, or
-// its offsets would outgrow 32 bits one day.
+// Where the batch begins. A pack that could not be sealed when it was large enough must be sealed
+// now, or its offsets would outgrow 32 bits one day.
 Status Store::begin_batch() {
   if (end_ != 0 && end_ == batch_start_ && is_large_enough()) TRY(seal_pack());
   if (end_ == 0) TRY(start_pack());
@@ -265,7 +267,7 @@ Status Store::after_commit() {
   if (!is_large_enough()) return {};
   Status status = seal_pack();
   if (status.ok()) return status;
-  // The pack can stay open for longer. Were it impossible to cut the torn footer off, nothing could follow.
+  // The pack can stay open for longer, but nothing may follow a torn footer that cannot be cut off.
   if (auto cut = cut_back_to({pack_, committed_end_}); !cut.ok()) refusal_ = cut.error();
   return status.error().in("sealing the pack " + storage_->name(pack_));
 }
@@ -303,7 +305,7 @@ Status Store::roll_back() {
   return status;
 }
 
-// A pack that has nothing committed is removed. Its name may not be durable, where its creation failed.
+// A pack that has nothing committed is removed: where its creation failed, its name is not durable.
 Status Store::cut_back_to(Position committed) {
   pending_.clear();
   if (committed.pack != pack_) {

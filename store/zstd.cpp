@@ -29,15 +29,15 @@ size_t Compressor::compress_into_scratch(std::string_view raw, size_t bytes_max)
     scratch_ = std::make_unique_for_overwrite<char[]>(bytes_max);
     scratch_bytes_ = bytes_max;
   }
-  const size_t size = ZSTD_compressCCtx(context_.get(), scratch_.get(), bytes_max, raw.data(),
-                                        raw.size(), level_);
+  const size_t size =
+      ZSTD_compressCCtx(context_.get(), scratch_.get(), bytes_max, raw.data(), raw.size(), level_);
   return ZSTD_isError(size) ? 0 : size;  // the only error to expect: it did not fit
 }
 
 std::string_view Compressor::compress_view(std::string_view raw) {
   if (raw.size() > kProbeBytes) {
-    // Most input shows in its first bytes that it is worth the effort. Only the rest is asked for more:
-    // what is compressed for the probe is compressed twice.
+    // Most input shows in its first bytes that it is worth the effort. Only the rest is asked for
+    // more: what is compressed for the probe is compressed twice.
     const auto saves = [&](size_t bytes) {
       return compress_into_scratch(raw.substr(0, bytes), worthwhile_bytes(bytes)) != 0;
     };
@@ -61,13 +61,13 @@ Decompressor::~Decompressor() = default;
 void Decompressor::Free::operator()(ZSTD_DCtx_s* context) const { ZSTD_freeDCtx(context); }
 
 Result<std::string> Decompressor::decompress(std::string_view stored, uint32_t raw_bytes) {
-  // Asked before anything is allocated. ZSTD_CONTENTSIZE_UNKNOWN and _ERROR are larger than any size.
+  // Asked before anything is allocated. CONTENTSIZE_UNKNOWN and _ERROR are larger than any size.
   if (ZSTD_getFrameContentSize(stored.data(), stored.size()) != raw_bytes) {
     return make_error(ErrorCode::kDamaged, "the compressed data does not have the size it should");
   }
   std::string raw(raw_bytes, '\0');
-  const size_t size = ZSTD_decompressDCtx(context_.get(), raw.data(), raw.size(), stored.data(),
-                                          stored.size());
+  const size_t size =
+      ZSTD_decompressDCtx(context_.get(), raw.data(), raw.size(), stored.data(), stored.size());
   if (ZSTD_isError(size)) {
     return make_error(ErrorCode::kDamaged,
                       std::string("the data cannot be decompressed: ") + ZSTD_getErrorName(size));

@@ -55,8 +55,9 @@ std::string default_state() {
 
 Result<Config> load_config(const Arguments& arguments) {
   if (arguments.config_file.empty()) return Config{};
-  TRY_ASSIGN(const std::string text, read_whole_file(arguments.config_file, 1 << 20));
-  return parse_config(text, arguments.config_file);
+  auto text = read_whole_file(arguments.config_file, 1 << 20);
+  if (!text.ok()) return text.error().in("reading the configuration");
+  return parse_config(*text, arguments.config_file);
 }
 
 Result<std::string> state_dir(const Arguments& arguments, const Config& config) {
@@ -206,8 +207,7 @@ struct Command {
 };
 
 constexpr const char* kTimeHelp =
-    "a moment: @1234, a snapshot's name, 2026-11-20T14:03:07Z, \"2026-11-20 14:03\", \"10 minutes ago\", "
-    "\"yesterday 14:00\", now";
+    "a moment: @1234, s1234 (a snapshot), \"2026-11-20 14:03\", \"10 minutes ago\", now";
 
 void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
   auto* log = app.add_subcommand("log", "show the journal")->fallthrough();
@@ -255,8 +255,10 @@ void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Comma
 
 void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
   auto* status = app.add_subcommand("status", "roots, coverage, store, problems")->fallthrough();
-  status->add_flag("--check", arguments.check_health, "exit 3 where a person should look (for HEALTHCHECK)");
-  status->add_option("--max-age", arguments.max_age, "with --check: and where the last record is older");
+  auto* check_health =
+      status->add_flag("--check", arguments.check_health, "exit 3 where a person should look (for HEALTHCHECK)");
+  status->add_option("--max-age", arguments.max_age, "and where the last record is older, such as 1h")
+      ->needs(check_health);
   status->footer("Example: holdfast status --check");
   commands.push_back({status, "GET", "/v1/status", print_status});
 
@@ -269,9 +271,10 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
 
   auto* snapshot = app.add_subcommand("snapshot", "pin the present moment under a name")->fallthrough();
   parameter(snapshot, arguments, "-m,--message", "message", "what it is for");
-  snapshot->add_option("--tag", arguments.tags, "KEY=VALUE, may be given again")->expected(1)->take_all();
+  snapshot->add_option("--tag", arguments.tags, "KEY=VALUE, may be given again")->take_all()->allow_extra_args(false);
   snapshot->footer("Example: holdfast snapshot -m \"before deploy\"");
   auto* remove = snapshot->add_subcommand("rm", "unpin a snapshot")->fallthrough();
+  remove->footer("Example: holdfast snapshot rm s1234");
   remove->add_option_function<std::string>(
             "NAME", [&](const std::string& value) { arguments.request.params.emplace_back("name", value); },
             "its name")
@@ -286,7 +289,7 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
   auto* restore = app.add_subcommand("restore", "bring paths back as they were at a moment")->fallthrough();
   restore->add_option("PATH", arguments.paths, "default: everything that was watched");
   parameter(restore, arguments, "--at", "at", kTimeHelp);
-  parameter(restore, arguments, "--to", "to", "below this directory; paths stay relative to their root");
+  parameter(restore, arguments, "--to", "to", "into this directory; of several roots, each into one of its name");
   switch_parameter(restore, arguments, "--in-place", "in_place", "where they were; the present is pinned first");
   switch_parameter(restore, arguments, "--delete", "delete", "remove what was not there at that moment");
   switch_parameter(restore, arguments, "--dry-run", "dry_run", "only say what would be done");
@@ -316,7 +319,9 @@ int run(int argc, char** argv) {
 
   auto* watch = app.add_subcommand("watch", "the service, in the foreground")->fallthrough();
   watch->add_option("DIR", arguments.watch, "[NAME=]DIR to watch; may be given again");
-  watch->add_option("--exclude", arguments.excludes, "gitignore pattern; may be given again")->take_all()->expected(1);
+  watch->add_option("--exclude", arguments.excludes, "gitignore pattern; may be given again")
+      ->take_all()
+      ->allow_extra_args(false);  // else it would swallow the DIR after it
   watch->add_option("--backend", arguments.backend, "auto or inotify");
   watch->footer("Example: holdfast watch uploads=/data/uploads /etc --exclude '*.tmp'");
   std::vector<Command> commands;
@@ -325,6 +330,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    const std::vector<std::string> rest = app.remaining();
+    if (app.get_subcommands().empty() && !rest.empty() && !rest[0].starts_with('-')) {
+      return report(make_error(ErrorCode::kUsage, "there is no command \"" + rest[0] + "\"; see holdfast --help"));
+    }
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (watch->parsed()) return run_watch(arguments);

@@ -18,6 +18,10 @@ uint64_t number_of(const Json& json, const char* key) {
   return found != json.end() && found->is_number() ? found->get<uint64_t>() : 0;
 }
 
+std::string counted(uint64_t number, const char* what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
 // "2026-11-20T14:03:07.500000000Z" to "2026-11-20 14:03:07Z".
 std::string short_time(const std::string& time) {
   if (time.size() < 20) return time;
@@ -99,12 +103,12 @@ std::string print_status(const Json& status) {
   for (const Json& root : status["roots"]) {
     text += "root       " + text_of(root, "name") + " = " + display_path(text_of(root, "path")) + "\n";
     text += "           backend " + text_of(root, "backend") + ", coverage " + text_of(root, "coverage") +
-            ", " + std::to_string(number_of(root, "files")) + " files, " +
+            ", " + counted(number_of(root, "files"), "file") + ", " +
             words_for_bytes(number_of(root, "bytes")) + "\n";
   }
   const Json& store = status["store"];
   text += "store      " + words_for_bytes(number_of(store, "bytes")) + " in " +
-          std::to_string(number_of(store, "packs")) + " packs, journal " +
+          counted(number_of(store, "packs"), "pack") + ", journal " +
           words_for_bytes(number_of(store, "journal_bytes")) + ", " +
           words_for_bytes(number_of(store, "free_bytes")) + " free on its disk\n";
   if (status["healthy"].get<bool>()) return text + "healthy\n";
@@ -142,9 +146,9 @@ std::string print_restore(const Json& result) {
 }
 
 std::string print_check(const Json& result) {
-  std::string text = "checked " + std::to_string(number_of(result, "records")) + " records, " +
-                     std::to_string(number_of(result, "chunks")) + " chunks, " +
-                     std::to_string(number_of(result, "packs")) + " packs" +
+  std::string text = "checked " + counted(number_of(result, "records"), "record") + ", " +
+                     counted(number_of(result, "chunks"), "chunk") + ", " +
+                     counted(number_of(result, "packs"), "pack") +
                      (result["read_data"].get<bool>() ? ", every byte of " : ", structure of ") +
                      words_for_bytes(number_of(result, "bytes")) + "\n";
   for (const Json& finding : result["findings"]) {

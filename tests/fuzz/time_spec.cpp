@@ -1,5 +1,5 @@
-// parse_time_spec and parse_duration_ns: any text is understood or refused, and a time that was understood
-// is understood the same way once it is written out.
+// parse_time_spec and parse_duration_ns: any text is understood or refused, and a time that was
+// understood is understood the same way once it is written out.
 #include <cstdint>
 #include <string_view>
 

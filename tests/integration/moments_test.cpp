@@ -48,4 +48,21 @@ TEST_CASE("every flushed moment is restored exactly after a cold start", "[momen
   }
 }
 
+// Finds the operation that a failed seed is about: HOLDFAST_TEST_TRACE=1 prints each.
+TEST_CASE("each small step is restored exactly", "[moments]") {
+  const unsigned seed = announced_seed("small steps");
+  INFO("HOLDFAST_TEST_SEED=" << seed);
+  WorkDir work;
+  const std::string root = work.make("data");
+  Churn churn(root, work.make("outside"), seed);
+  churn.steps(40);
+  Holdfast holdfast(work.path("state"));
+  holdfast.start({"data=" + root});
+  for (int round = 0; round < 100; ++round) {
+    churn.steps(4);
+    holdfast.require_restores(work, holdfast.flush(), read_tree(root));
+  }
+  holdfast.stop();
+}
+
 }  // namespace holdfast

@@ -37,7 +37,8 @@ TEST_CASE_METHOD(JournalFixture, "append fills in sequence, times, boot and chai
   require_sound();
 }
 
-TEST_CASE_METHOD(JournalFixture, "a boot is journaled once, and again when it comes back", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "a boot is journaled once, and again when it comes back",
+                 "[journal]") {
   std::string booted;
   REQUIRE(must(journal->boot(write(), clock, booted)) == 1);
   REQUIRE(must(journal->boot(write(), clock, booted)) == 1);
@@ -54,7 +55,8 @@ TEST_CASE_METHOD(JournalFixture, "a boot is journaled once, and again when it co
   require_sound();
 }
 
-TEST_CASE_METHOD(JournalFixture, "a clock that stands still or goes back does not stop time", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "a clock that stands still or goes back does not stop time",
+                 "[journal]") {
   add_root();
   const int64_t before = head().time_ns;
   clock.wall -= 3'600'000'000'000;
@@ -64,7 +66,8 @@ TEST_CASE_METHOD(JournalFixture, "a clock that stands still or goes back does no
   REQUIRE(record.wall_ns == clock.wall);
 }
 
-TEST_CASE_METHOD(JournalFixture, "roots are registered, and found again with a new path", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "roots are registered, and found again with a new path",
+                 "[journal]") {
   add_root("uploads", "/srv/uploads");
   auto roots = must(journal->roots(reader()));
   REQUIRE(roots.size() == 1);
@@ -192,7 +195,8 @@ TEST_CASE_METHOD(JournalFixture, "rename away and back", "[journal]") {
   require_sound();
 }
 
-TEST_CASE_METHOD(JournalFixture, "renaming a directory is one record, whatever is below", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "renaming a directory is one record, whatever is below",
+                 "[journal]") {
   add_root();
   const NodeId dir = create(root, "dir", 20, FileType::kDir);
   const NodeId sub = create(dir, "sub", 21, FileType::kDir);
@@ -214,7 +218,8 @@ TEST_CASE_METHOD(JournalFixture, "renaming a directory is one record, whatever i
   require_sound();
 }
 
-TEST_CASE_METHOD(JournalFixture, "a file that comes back with another inode takes its row along", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "a file that comes back with another inode takes its row along",
+                 "[journal]") {
   add_root();
   const NodeId file = create(root, "a", 10);
   change(RecordKind::kLink, file, root, "b", 10);
@@ -228,7 +233,8 @@ TEST_CASE_METHOD(JournalFixture, "a file that comes back with another inode take
   require_sound();
 }
 
-TEST_CASE_METHOD(JournalFixture, "an inode that was reused belongs to the node seen last", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "an inode that was reused belongs to the node seen last",
+                 "[journal]") {
   add_root();
   const NodeId old = create(root, "old", 10);
   change(RecordKind::kLink, old, root, "old2", 10);
@@ -247,7 +253,9 @@ TEST_CASE_METHOD(JournalFixture, "an inode that was reused belongs to the node s
   require_sound();
 }
 
-TEST_CASE_METHOD(JournalFixture, "records that contradict the journal are refused and change nothing", "[journal]") {
+TEST_CASE_METHOD(JournalFixture,
+                 "records that contradict the journal are refused and change nothing",
+                 "[journal]") {
   add_root();
   const NodeId file = create(root, "a", 10);
   const NodeId other = create(root, "b", 11);
@@ -270,7 +278,8 @@ TEST_CASE_METHOD(JournalFixture, "records that contradict the journal are refuse
   REQUIRE(dump() == before);
 }
 
-TEST_CASE_METHOD(JournalFixture, "a record about a node that does not describe it is no version", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "a record about a node that does not describe it is no version",
+                 "[journal]") {
   add_root();
   const NodeId dir = create(root, "dir", 20, FileType::kDir);
   Record gap = node_record(RecordKind::kGap, dir, root, "dir", 0);

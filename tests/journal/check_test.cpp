@@ -78,7 +78,8 @@ TEST_CASE_METHOD(CheckFixture, "every missing row is found", "[journal]") {
     REQUIRE_FALSE(tables.at(name).empty());
     for (const auto& [key, value] : tables.at(name)) {
       const auto all = after([&, at = key](WriteTxn& open) { must(open.remove(dbi, at)); });
-      INFO("table " << name << ", row " << to_hex(reinterpret_cast<const uint8_t*>(key.data()), key.size()));
+      INFO("table " << name << ", row "
+                    << to_hex(reinterpret_cast<const uint8_t*>(key.data()), key.size()));
       REQUIRE_FALSE(all.empty());
     }
   }
@@ -93,7 +94,8 @@ TEST_CASE_METHOD(CheckFixture, "every flipped byte of every value is found", "[j
         std::string damaged = value;
         damaged[i] = static_cast<char>(damaged[i] ^ 0x10);
         INFO("table " << name << ", byte " << i);
-        REQUIRE_FALSE(after([&, at = key](WriteTxn& open) { must(open.put(dbi, at, damaged)); }).empty());
+        REQUIRE_FALSE(
+            after([&, at = key](WriteTxn& open) { must(open.put(dbi, at, damaged)); }).empty());
       }
     }
   }
@@ -111,12 +113,14 @@ TEST_CASE_METHOD(CheckFixture, "rows that no record explains are found and named
                 with_row("entries", entry_key(root, "moved", Sequence{4}), entry));
   require_found("no record explains node 99", with_row("versions", version_key({99}, {3}), ""));
   require_found("no record explains node 3", with_row("versions", version_key(file, {3}), ""));
-  require_found("which has no record",
-                with_row("inodes", inode_key(root, 77), std::string(view_of(inode_value({{99}, 1})))));
-  require_found("whose newest record has inode 21",
-                with_row("inodes", inode_key(root, 77), std::string(view_of(inode_value({file, 1})))));
-  require_found("counts 5 names, the entries have 2",
-                with_row("inodes", inode_key(root, 21), std::string(view_of(inode_value({file, 5})))));
+  require_found("which has no record", with_row("inodes", inode_key(root, 77),
+                                                std::string(view_of(inode_value({{99}, 1})))));
+  require_found(
+      "whose newest record has inode 21",
+      with_row("inodes", inode_key(root, 77), std::string(view_of(inode_value({file, 1})))));
+  require_found(
+      "counts 5 names, the entries have 2",
+      with_row("inodes", inode_key(root, 21), std::string(view_of(inode_value({file, 5})))));
   require_found("no record explains the row of 'other'",
                 with_row("snapshots", Key().bytes("other"), std::string(24, '\0')));
   require_found("no record explains the row of 9", with_row("roots", Key().u64(9), "\1x/y"));

@@ -71,8 +71,8 @@ struct ExampleFixture : JournalFixture {
   }
   std::vector<std::string> rows() {
     std::vector<std::string> lines;
-    for (const char* name : {"records", "entries", "versions", "inodes", "times", "snapshots", "boots",
-                             "roots", "meta"}) {
+    for (const char* name : {"records", "entries", "versions", "inodes", "times", "snapshots",
+                             "boots", "roots", "meta"}) {
       const Tables tables = dump();
       for (const auto& [key, value] : tables.at(name)) {
         const std::string text = value.empty() ? "-" : hex(value);
@@ -91,7 +91,8 @@ TEST_CASE("the worked example of record.md is what the code writes", "[record]")
   REQUIRE(hex_dump(block("record.md", "hex")) == hex(must(encode_record(example_record()))));
 }
 
-TEST_CASE_METHOD(ExampleFixture, "the worked example of journal.md is what the code writes", "[journal]") {
+TEST_CASE_METHOD(ExampleFixture, "the worked example of journal.md is what the code writes",
+                 "[journal]") {
   REQUIRE(block("journal.md", "rows") == rows());
   require_sound();
 }

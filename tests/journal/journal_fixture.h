@@ -162,8 +162,8 @@ class JournalFixture {
   Tables dump() {
     commit();
     Tables tables;
-    for (const char* name : {"records", "entries", "versions", "inodes", "times", "snapshots", "boots",
-                             "roots", "meta"}) {
+    for (const char* name : {"records", "entries", "versions", "inodes", "times", "snapshots",
+                             "boots", "roots", "meta"}) {
       auto& rows = tables[name];
       const Dbi dbi = table(name);
       const auto read = must(env->begin_read());

@@ -1,5 +1,5 @@
-// Random operations against a model in memory: the state at every sequence, the inode table, and a replay
-// of all records into a fresh environment.
+// Random operations against a model in memory: the state at every sequence, the inode table, and a
+// replay of all records into a fresh environment.
 #include <random>
 
 #include "base/bytes.h"
@@ -21,8 +21,9 @@ struct ModelFixture : JournalFixture {
   std::mt19937_64 random;
   State state;
   std::map<uint64_t, Node> nodes;
-  std::map<uint64_t, State> states;                      // by sequence
-  std::map<uint64_t, std::map<uint64_t, uint64_t>> sizes;  // by sequence: node -> size of its version
+  std::map<uint64_t, State> states;  // by sequence
+  std::map<uint64_t, std::map<uint64_t, uint64_t>>
+      sizes;  // by sequence: node -> size of its version
   std::map<uint64_t, uint64_t> present_sizes;
   uint64_t next_inode = 100;
   Sequence batch_first{1};
@@ -196,7 +197,8 @@ TEST_CASE_METHOD(ModelFixture, "random operations match a model at every sequenc
   require_sound();
 }
 
-TEST_CASE_METHOD(ModelFixture, "every present path is found again from its directory", "[journal]") {
+TEST_CASE_METHOD(ModelFixture, "every present path is found again from its directory",
+                 "[journal]") {
   const unsigned seed = std::random_device{}();
   INFO("seed " << seed);
   random.seed(seed);

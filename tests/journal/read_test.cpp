@@ -5,7 +5,7 @@ using namespace holdfast;
 
 TEST_CASE_METHOD(JournalFixture, "entries come in byte order and stop when told", "[journal]") {
   add_root();
-  const std::vector<std::string> sorted = {"-", "a", "a\nb", "a!", "aa", std::string(255, 'n'),
+  const std::vector<std::string> sorted = {"-", "a",    "a\nb", "a!", "aa", std::string(255, 'n'),
                                            "z", "\x80", "\xff"};
   for (auto name = sorted.rbegin(); name != sorted.rend(); ++name) create(root, *name, 0);
   REQUIRE(names(root) == sorted);
@@ -21,7 +21,8 @@ TEST_CASE_METHOD(JournalFixture, "entries come in byte order and stop when told"
   require_sound();
 }
 
-TEST_CASE_METHOD(JournalFixture, "a name with a long history is skipped, at any moment", "[journal]") {
+TEST_CASE_METHOD(JournalFixture, "a name with a long history is skipped, at any moment",
+                 "[journal]") {
   add_root();
   create(root, "before", 5);
   const NodeId file = create(root, "m", 10);

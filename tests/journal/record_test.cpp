@@ -129,8 +129,9 @@ TEST_CASE("names are bytes", "[record]") {
 }
 
 TEST_CASE("what is no file name is refused both ways", "[record]") {
-  for (const std::string& name : {std::string("."), std::string(".."), std::string("a/b"),
-                                  std::string("/"), std::string("a\0b", 3), std::string(256, 'x')}) {
+  for (const std::string& name :
+       {std::string("."), std::string(".."), std::string("a/b"), std::string("/"),
+        std::string("a\0b", 3), std::string(256, 'x')}) {
     REQUIRE_FALSE(is_safe_name(name));
     Record record = example_record();
     record.name = name;

@@ -67,7 +67,8 @@ void refused(const std::string& text) {
 TEST_CASE("sequences and now", "[time]") {
   REQUIRE(std::get<Sequence>(must(parse_time_spec("@1234", kNowNs))).value == 1234);
   REQUIRE(std::get<Sequence>(must(parse_time_spec("@0", kNowNs))).value == 0);
-  REQUIRE(std::get<Sequence>(must(parse_time_spec("@18446744073709551615", kNowNs))).value == UINT64_MAX);
+  REQUIRE(std::get<Sequence>(must(parse_time_spec("@18446744073709551615", kNowNs))).value ==
+          UINT64_MAX);
   REQUIRE(std::holds_alternative<Now>(must(parse_time_spec("now", kNowNs))));
   for (const char* text : {"@", "@x", "@12x", "@-1", "@ 1", "@18446744073709551616"}) refused(text);
 }
@@ -85,13 +86,27 @@ TEST_CASE("RFC 3339", "[time]") {
   REQUIRE(ns_of("2026-11-20T14:03:07.5Z") == kNowNs + kSecond / 2);
   REQUIRE(ns_of("2026-11-20T14:03:07.000000001Z") == kNowNs + 1);
   REQUIRE(ns_of("1969-12-31T23:59:59.999999999Z") == -1);
-  for (const char* text :
-       {"2026-13-20T14:03:07Z", "2026-00-20T14:03:07Z", "2026-02-30T00:00:00Z", "2025-02-29T00:00:00Z",
-        "2100-02-29T00:00:00Z", "2026-11-31T00:00:00Z", "2026-11-00T00:00:00Z", "2026-11-20T24:00:00Z",
-        "2026-11-20T14:60:07Z", "2026-11-20T14:03:60Z", "2026-11-20T14:03:07+24:00",
-        "2026-11-20T14:03:07+02:60", "2026-11-20T14:03:07+2", "2026-11-20T14:03:07Zx",
-        "2026-11-20T14:03:07.Z", "2026-11-20T14:03:07.0000000000Z", "2026-11-20T1:03:07Z",
-        "2026-11-20 ", "2026-11-20T14", "1066-10-14T09:00:00Z", "9999-12-31T00:00:00Z"}) {
+  for (const char* text : {"2026-13-20T14:03:07Z",
+                           "2026-00-20T14:03:07Z",
+                           "2026-02-30T00:00:00Z",
+                           "2025-02-29T00:00:00Z",
+                           "2100-02-29T00:00:00Z",
+                           "2026-11-31T00:00:00Z",
+                           "2026-11-00T00:00:00Z",
+                           "2026-11-20T24:00:00Z",
+                           "2026-11-20T14:60:07Z",
+                           "2026-11-20T14:03:60Z",
+                           "2026-11-20T14:03:07+24:00",
+                           "2026-11-20T14:03:07+02:60",
+                           "2026-11-20T14:03:07+2",
+                           "2026-11-20T14:03:07Zx",
+                           "2026-11-20T14:03:07.Z",
+                           "2026-11-20T14:03:07.0000000000Z",
+                           "2026-11-20T1:03:07Z",
+                           "2026-11-20 ",
+                           "2026-11-20T14",
+                           "1066-10-14T09:00:00Z",
+                           "9999-12-31T00:00:00Z"}) {
     refused(text);
   }
 }
@@ -111,8 +126,9 @@ TEST_CASE("local times", "[time]") {
   REQUIRE(seconds_of("yesterday") == midnight - 86400);
   REQUIRE(seconds_of("yesterday 14:00") == midnight - 86400 + 14 * 3600);
   REQUIRE(seconds_of("1970-01-01 01:59:59") == -1);
-  for (const char* text : {"24:00", "14:60", "14:03:60", "14:03:", "14:03:07.", "today 25:00",
-                           "yesterday ", "yesterday noon", "yesterday 14:00 ", "2026-11-20 14:03x"}) {
+  for (const char* text :
+       {"24:00", "14:60", "14:03:60", "14:03:", "14:03:07.", "today 25:00", "yesterday ",
+        "yesterday noon", "yesterday 14:00 ", "2026-11-20 14:03x"}) {
     refused(text);
   }
 }
@@ -121,7 +137,8 @@ TEST_CASE("a day that is not 24 hours long", "[time]") {
   const Zone zone("CET-1CEST,M3.5.0,M10.5.0/3");
   const int64_t after_change = 1'793'010'600;  // 2026-10-26 10:30 in summer time's successor
   const auto at = [&](const char* text) {
-    return std::get<TimePoint>(must(parse_time_spec(text, after_change * kSecond))).wall_ns / kSecond;
+    return std::get<TimePoint>(must(parse_time_spec(text, after_change * kSecond))).wall_ns /
+           kSecond;
   };
   REQUIRE(at("today") - at("yesterday") == 25 * 3600);
   REQUIRE(parse_time_spec("2026-10-25 02:30", kNowNs).ok());  // twice: mktime picks one
@@ -149,20 +166,22 @@ TEST_CASE("spans ago", "[time]") {
   REQUIRE(ago("1500ms ago") == 1500);
   REQUIRE(ago("1h30m ago") == 5'400'000);
   REQUIRE(ago("0s ago") == 0);
-  for (const char* text : {"ago", " ago", "10 ago", "ten minutes ago", "10 parsecs ago", "-1 day ago",
-                           "1. hours ago", ".5 hours ago", "10  minutes ago", "10 minutes  ago",
-                           "10 minutess ago", "99999999999 weeks ago", "1 month ago"}) {
+  for (const char* text :
+       {"ago", " ago", "10 ago", "ten minutes ago", "10 parsecs ago", "-1 day ago", "1. hours ago",
+        ".5 hours ago", "10  minutes ago", "10 minutes  ago", "10 minutess ago",
+        "99999999999 weeks ago", "1 month ago"}) {
     if (std::string(text) == "ago") continue;
     refused(text);
   }
 }
 
 TEST_CASE("names of snapshots", "[time]") {
-  for (const char* text : {"daily", "before-upgrade", "v1.2:3_x", "2026-11-20-evening", "2026", "10m",
-                           "ago", "yesterday-evening", "NOW", "2026-11-20Test"}) {
+  for (const char* text : {"daily", "before-upgrade", "v1.2:3_x", "2026-11-20-evening", "2026",
+                           "10m", "ago", "yesterday-evening", "NOW", "2026-11-20Test"}) {
     REQUIRE(snapshot_of(text) == text);
   }
-  for (const char* text : {"", " ", "a b", "a/b", "caf\xc3\xa9", "now ", " now", "a\nb"}) refused(text);
+  for (const char* text : {"", " ", "a b", "a/b", "caf\xc3\xa9", "now ", " now", "a\nb"})
+    refused(text);
   refused(std::string(256, 'a'));
   refused(std::string("a\0b", 3));
 }
@@ -183,8 +202,9 @@ TEST_CASE("durations", "[time]") {
   REQUIRE(ms("0.25") == 250);
   REQUIRE(must(parse_duration_ns("1.000000001s")) == 1'000'000'001);
   REQUIRE(must(parse_duration_ns("7ns")) == 7);
-  for (const char* text : {"", " ", "s", "-1s", "+1s", "1 s", "1x", "10M", "1h30", "30m1h", "1m1m", "1..5s",
-                           "1.", ".5s", "1s ", "9223372037s", "99999999999999999999", "300000000w"}) {
+  for (const char* text :
+       {"", " ", "s", "-1s", "+1s", "1 s", "1x", "10M", "1h30", "30m1h", "1m1m", "1..5s", "1.",
+        ".5s", "1s ", "9223372037s", "99999999999999999999", "300000000w"}) {
     INFO("'" << text << "'");
     const auto duration = parse_duration_ns(text);
     REQUIRE_FALSE(duration.ok());

@@ -56,7 +56,8 @@ TEST_CASE_METHOD(TimesFixture, "each logical time finds its sequence", "[journal
   require_sound();
 }
 
-TEST_CASE_METHOD(TimesFixture, "records of a first batch that has not ended are found", "[journal]") {
+TEST_CASE_METHOD(TimesFixture, "records of a first batch that has not ended are found",
+                 "[journal]") {
   clock.wall = 100 * kSecond;
   for (int i = 0; i < 5; ++i) append(Record());
   REQUIRE(sequence_at(time_of(3)) == 3);
@@ -85,7 +86,8 @@ TEST_CASE_METHOD(TimesFixture, "a steady clock makes one candidate", "[journal]"
   REQUIRE(candidates(10'000) == std::vector<uint64_t>{150});
 }
 
-TEST_CASE_METHOD(TimesFixture, "a clock set back makes two candidates where it repeats", "[journal]") {
+TEST_CASE_METHOD(TimesFixture, "a clock set back makes two candidates where it repeats",
+                 "[journal]") {
   for (int64_t i = 0; i < 10; ++i) batch(1000 + i * 10, 2);  // 1000..1090: 1..20
   for (int64_t i = 0; i < 10; ++i) batch(1050 + i * 10, 2);  // 1050..1140: 21..40
   REQUIRE(candidates(1045) == std::vector<uint64_t>{10});
@@ -111,7 +113,8 @@ TEST_CASE_METHOD(TimesFixture, "candidates agree with a search of all records", 
   std::vector<std::pair<uint64_t, uint64_t>> spans;  // first and last sequence
   for (int i = 0; i < 200; ++i) {
     const bool back = i == 0 || random() % 20 == 0;
-    seconds += back ? -static_cast<int64_t>(random() % 300) - 1 : static_cast<int64_t>(random() % 20);
+    seconds +=
+        back ? -static_cast<int64_t>(random() % 300) - 1 : static_cast<int64_t>(random() % 20);
     const uint64_t first = head().seq.value + 1;
     batch(seconds, static_cast<int>(1 + random() % 3));
     if (back) spans.emplace_back(first, first);
@@ -142,5 +145,6 @@ TEST_CASE_METHOD(TimesFixture, "batches have no holes and do not overlap", "[jou
   require_sound();
   REQUIRE(journal->end_batch(write(), Sequence{5}, Sequence{5}).error().code == ErrorCode::kUsage);
   REQUIRE(journal->end_batch(write(), Sequence{7}, Sequence{6}).error().code == ErrorCode::kUsage);
-  REQUIRE(journal->end_batch(write(), Sequence{6}, Sequence{6}).error().code == ErrorCode::kNotFound);
+  REQUIRE(journal->end_batch(write(), Sequence{6}, Sequence{6}).error().code ==
+          ErrorCode::kNotFound);
 }

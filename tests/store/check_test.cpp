@@ -81,7 +81,8 @@ TEST_CASE("the progress comes to its end", "[check]") {
     total = all;
     ++calls;
   };
-  REQUIRE_OK(test.store->check(**txn, true, [](const std::string&) {}, progress));
+  REQUIRE_OK(test.store->check(
+      **txn, true, [](const std::string&) {}, progress));
   REQUIRE(done == total);
   REQUIRE(total == test.pack_bytes(1).size() + test.pack_bytes(2).size());
   REQUIRE(calls > 10);
@@ -117,8 +118,9 @@ TEST_CASE("an index that contradicts the packs is found", "[check]") {
     REQUIRE(test.read("two").find("does not hold chunk") != std::string::npos);
   }
   SECTION("an entry that leads nowhere") {
-    const ChunkLocation nowhere = GENERATE(ChunkLocation{1, 4'000'000'000, 100, 0}, ChunkLocation{9, 128, 100, 0},
-                                           ChunkLocation{1, 128, UINT32_MAX, 0}, ChunkLocation{1, 128, 3, 0});
+    const ChunkLocation nowhere =
+        GENERATE(ChunkLocation{1, 4'000'000'000, 100, 0}, ChunkLocation{9, 128, 100, 0},
+                 ChunkLocation{1, 128, UINT32_MAX, 0}, ChunkLocation{1, 128, 3, 0});
     REQUIRE_OK((*txn)->put(chunks, chunk_index_key(two), encode_location(nowhere)));
     REQUIRE_OK((*txn)->commit());
     REQUIRE(any_has(test.findings(false), "1 chunks are not where the index says"));

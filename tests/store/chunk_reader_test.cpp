@@ -54,7 +54,8 @@ TEST_CASE("contents of every kind come back", "[reader]") {
   const ChunkId id_b = contents.store_chunk(b);
   const Part part_a{PartKind::kData, a.size(), id_a};
   const Part part_b{PartKind::kData, b.size(), id_b};
-  const ChunkId flat = contents.store_recipe({0, {part_a, {PartKind::kHole, 10, {}}, part_b, part_a}});
+  const ChunkId flat =
+      contents.store_recipe({0, {part_a, {PartKind::kHole, 10, {}}, part_b, part_a}});
   const uint64_t flat_bytes = 2 * a.size() + b.size() + 10;
   const std::string flat_text = a + std::string(10, '\0') + b + a;
   const Part part_flat{PartKind::kRecipe, flat_bytes, flat};
@@ -91,15 +92,14 @@ TEST_CASE("recipes that do not fit are damage", "[reader]") {
   const ChunkId flat = contents.store_recipe({0, {{PartKind::kData, 4, data}}});
   const ChunkId tree = contents.store_recipe({1, {{PartKind::kRecipe, 4, flat}}});
   const std::vector<ChunkId> bad{
-      contents.store_recipe({0, {{PartKind::kData, 5, data}}}),        // the chunk is shorter
-      contents.store_recipe({0, {{PartKind::kData, 3, data}}}),        // and longer
-      contents.store_recipe({0, {{PartKind::kData, 4, flat}}}),        // a recipe as data
-      contents.store_recipe({1, {{PartKind::kRecipe, 4, data}}}),      // data as a recipe
-      contents.store_recipe({1, {{PartKind::kRecipe, 5, flat}}}),      // covers another size
-      contents.store_recipe({2, {{PartKind::kRecipe, 4, flat}}}),      // skips a level
-      contents.store_recipe({1, {{PartKind::kRecipe, 4, tree}}}),      // stays on its level
-      contents.store_chunk("not a recipe", ChunkKind::kRecipe),
-      data,
+      contents.store_recipe({0, {{PartKind::kData, 5, data}}}),    // the chunk is shorter
+      contents.store_recipe({0, {{PartKind::kData, 3, data}}}),    // and longer
+      contents.store_recipe({0, {{PartKind::kData, 4, flat}}}),    // a recipe as data
+      contents.store_recipe({1, {{PartKind::kRecipe, 4, data}}}),  // data as a recipe
+      contents.store_recipe({1, {{PartKind::kRecipe, 5, flat}}}),  // covers another size
+      contents.store_recipe({2, {{PartKind::kRecipe, 4, flat}}}),  // skips a level
+      contents.store_recipe({1, {{PartKind::kRecipe, 4, tree}}}),  // stays on its level
+      contents.store_chunk("not a recipe", ChunkKind::kRecipe),   data,
   };
   contents.commit();
   for (const ChunkId& id : bad) {
@@ -116,7 +116,8 @@ TEST_CASE("what is missing or damaged is named", "[reader]") {
   const ChunkId recipe = contents.store_recipe({0, {{PartKind::kData, 7, missing}}});
   contents.commit();
   const std::string hex = to_hex(missing.bytes.data(), missing.bytes.size());
-  for (const ContentRef& ref : {ContentRef{ContentKind::kChunk, missing}, {ContentKind::kRecipe, missing},
+  for (const ContentRef& ref : {ContentRef{ContentKind::kChunk, missing},
+                                {ContentKind::kRecipe, missing},
                                 {ContentKind::kRecipe, recipe}}) {
     const auto text_of = contents.read(ref);
     REQUIRE(text_of.error().code == ErrorCode::kNotFound);

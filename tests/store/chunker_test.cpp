@@ -116,8 +116,9 @@ TEST_CASE("after an edit the same chunks come again", "[chunker]") {
     removed.erase(place, 5);
     for (const std::string& edited : {inserted, removed}) {
       const auto after = chunks_of(edited, sizes);
-      const auto fresh = std::count_if(after.begin(), after.end(),
-                                       [&](std::string_view chunk) { return !before.contains(chunk); });
+      const auto fresh = std::count_if(after.begin(), after.end(), [&](std::string_view chunk) {
+        return !before.contains(chunk);
+      });
       REQUIRE(fresh <= 8);
     }
   }

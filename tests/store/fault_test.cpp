@@ -1,5 +1,5 @@
-// Fault simulation: every operation fails once, and the power goes at any time. What was acknowledged is
-// there afterwards, what was not is gone or whole, and the store goes on.
+// Fault simulation: every operation fails once, and the power goes at any time. What was
+// acknowledged is there afterwards, what was not is gone or whole, and the store goes on.
 #include <cstdio>
 #include <cstdlib>
 
@@ -25,7 +25,8 @@ std::vector<Script> make_script(uint64_t seed, bool crosses_packs) {
     batch.records = "batch " + std::to_string(i);
     for (uint64_t f = 0; f <= i % 3; ++f) {
       const uint64_t number = seed * 1000 + i * 10 + f;
-      batch.frames.push_back({random_text(number, 100 + number % 7000), "x" + std::to_string(number)});
+      batch.frames.push_back(
+          {random_text(number, 100 + number % 7000), "x" + std::to_string(number)});
     }
     if (crosses_packs && i == 2) {
       // Larger than what is written at once, so that the batch takes several writes.
@@ -122,7 +123,8 @@ TEST_CASE("after a failed append the batch is closed to more", "[fault]") {
   {
     auto txn = test.env->begin_write();
     test.disk->fail_at(2, ENOSPC);
-    REQUIRE_FALSE(test.store->append(**txn, make_frame(test.info.key, {random_text(1, 2 << 20)})).ok());
+    REQUIRE_FALSE(
+        test.store->append(**txn, make_frame(test.info.key, {random_text(1, 2 << 20)})).ok());
     const Status again = test.store->append(**txn, make_frame(test.info.key, {"x"}));
     REQUIRE_FALSE(again.ok());
     REQUIRE(again.error().code == ErrorCode::kNoSpace);
@@ -181,7 +183,8 @@ TEST_CASE("power cuts at any time", "[fault]") {
     index_lags ? test.restore_index() : test.close();
     const auto cut = static_cast<PowerCut>(random() % 3);
     test.disk->cut_power(cut, random);
-    INFO("cut " << static_cast<int>(cut) << " after batch " << next << ", index lags " << index_lags);
+    INFO("cut " << static_cast<int>(cut) << " after batch " << next << ", index lags "
+                << index_lags);
     const Status opened = test.open();
     REQUIRE_OK(opened);
     // The batch in flight may have become whole: then it counts.

@@ -35,8 +35,9 @@ ErrorCode decode_error(const std::string& frame) {
 TEST_CASE("frames come back", "[frame]") {
   Compressor compressor(1);
   Decompressor decompressor;
-  const std::string text = GENERATE(std::string(), std::string("a"), std::string(100'000, 'b'),
-                                    random_text(1, 300'000), std::string(200'000, 'c') + random_text(2, 100));
+  const std::string text =
+      GENERATE(std::string(), std::string("a"), std::string(100'000, 'b'), random_text(1, 300'000),
+               std::string(200'000, 'c') + random_text(2, 100));
   SECTION("data") {
     const std::string other(1000, 'o');
     const std::vector<ChunkInFrame> chunks{
@@ -122,13 +123,14 @@ TEST_CASE("frames that lie with good checksums are rejected", "[frame]") {
     size_t at;
     uint32_t value;
   };
-  const Lie lie = GENERATE(Lie{"raw_bytes beyond the bound", 8, kFrameRawBytesMax + 1},
-                           Lie{"raw_bytes too large", 8, 504}, Lie{"raw_bytes too small", 8, 502},
-                           Lie{"stored larger than raw", 12, 5000}, Lie{"no entries", 16, 0},
-                           Lie{"too many entries", 16, 65536}, Lie{"huge entries", 16, UINT32_MAX},
-                           Lie{"reserved", 20, 1}, Lie{"reserved", 32, 1},
-                           Lie{"size of a chunk", 48 + 32, 501}, Lie{"size of a chunk", 48 + 32, UINT32_MAX},
-                           Lie{"kind of a chunk", 48 + 36, 2}, Lie{"reserved of a chunk", 48 + 36, 256});
+  const Lie lie =
+      GENERATE(Lie{"raw_bytes beyond the bound", 8, kFrameRawBytesMax + 1},
+               Lie{"raw_bytes too large", 8, 504}, Lie{"raw_bytes too small", 8, 502},
+               Lie{"stored larger than raw", 12, 5000}, Lie{"no entries", 16, 0},
+               Lie{"too many entries", 16, 65536}, Lie{"huge entries", 16, UINT32_MAX},
+               Lie{"reserved", 20, 1}, Lie{"reserved", 32, 1}, Lie{"size of a chunk", 48 + 32, 501},
+               Lie{"size of a chunk", 48 + 32, UINT32_MAX}, Lie{"kind of a chunk", 48 + 36, 2},
+               Lie{"reserved of a chunk", 48 + 36, 256});
   INFO(lie.what);
   set_le<uint32_t>(bad.data() + lie.at, lie.value);
   fix_body(bad);

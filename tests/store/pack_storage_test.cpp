@@ -1,5 +1,5 @@
-// The contract of PackStorage, on the directory and on the memory that other tests use in its place; and
-// what only a directory can do.
+// The contract of PackStorage, on the directory and on the memory that other tests use in its
+// place; and what only a directory can do.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>

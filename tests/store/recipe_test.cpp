@@ -83,7 +83,8 @@ TEST_CASE("recipes that break a rule are rejected", "[recipe]") {
     REQUIRE(decode_recipe(encode_recipe(one)).error().code == ErrorCode::kDamaged);
   }
   REQUIRE_OK(decode_recipe(encode_recipe({0, {hole((1ull << 63) - 1)}})));
-  REQUIRE_OK(decode_recipe(encode_recipe({0, std::vector<Part>(4 * kRecipePartsAverage, data_part(1))})));
+  REQUIRE_OK(
+      decode_recipe(encode_recipe({0, std::vector<Part>(4 * kRecipePartsAverage, data_part(1))})));
 }
 
 TEST_CASE("every truncation of a recipe is rejected", "[recipe]") {

@@ -1,5 +1,5 @@
-// What a replay makes of packs that are not as they should be: what nobody was promised is cut off, and
-// what may have been promised is never cut off in silence.
+// What a replay makes of packs that are not as they should be: what nobody was promised is cut off,
+// and what may have been promised is never cut off in silence.
 #include <algorithm>
 
 #include "tests/store/store_fixture.h"
@@ -90,8 +90,8 @@ TEST_CASE("a last batch that is cut short anywhere is cut off", "[replay]") {
     REQUIRE(test.store->replay_notes().size() == (size > ends[2] && left == 3 ? 1 : 0));
     if (size % 64 != 0 && left == 3) continue;  // the rest is the same each time
     require_batches(test, left);
-    REQUIRE_OK(test.write({{content_of(left)}, {"second " + std::to_string(left)}},
-                          std::to_string(left)));
+    REQUIRE_OK(
+        test.write({{content_of(left)}, {"second " + std::to_string(left)}}, std::to_string(left)));
     require_batches(test, left + 1);
   }
 }
@@ -154,7 +154,8 @@ TEST_CASE("damage within a last batch is not cut off in a rebuild", "[replay]") 
   require_damaged(test.open(), "offset " + std::to_string(ends[0]));
 }
 
-TEST_CASE("a half written last batch is cut off where the index lags at most one commit", "[replay]") {
+TEST_CASE("a half written last batch is cut off where the index lags at most one commit",
+          "[replay]") {
   TestStore test;
   write_batches(test, 2);
   test.close();
@@ -209,7 +210,8 @@ TEST_CASE("content that looks like a batch is not taken for one", "[replay]") {
   for (const bool header_survives : {true, false}) {
     test.restore_index();
     test.pack_bytes(1) = whole.substr(0, whole.size() - 100);
-    if (!header_survives) std::fill_n(test.pack_bytes(1).begin() + static_cast<long>(start), 60, '\0');
+    if (!header_survives)
+      std::fill_n(test.pack_bytes(1).begin() + static_cast<long>(start), 60, '\0');
     REQUIRE_OK(test.open());
     require_batches(test, 1);
   }
@@ -220,7 +222,8 @@ TEST_CASE("a pack that lost bytes which the index knows is damaged", "[replay]")
   const std::vector<uint64_t> ends = write_batches(test, 2);
   test.close();
   test.pack_bytes(1).resize(ends[1] - 1);
-  require_damaged(test.open(), "the index knows of batches up to offset " + std::to_string(ends[1]));
+  require_damaged(test.open(),
+                  "the index knows of batches up to offset " + std::to_string(ends[1]));
   test.disk->files.clear();
   require_damaged(test.open(), "memory-1 is missing");
 }
@@ -306,7 +309,8 @@ TEST_CASE("the last journal frame of a sealed pack cannot be cut off", "[replay]
     return **location;
   }();
   test.lose_index();
-  test.pack_bytes(1)[txn_position.offset + txn_position.frame_bytes + 50] ^= 1;  // the journal frame
+  test.pack_bytes(1)[txn_position.offset + txn_position.frame_bytes + 50] ^=
+      1;  // the journal frame
   require_damaged(test.open(), "complete batch after it");
 }
 

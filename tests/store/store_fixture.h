@@ -1,5 +1,6 @@
-// A store on a memory disk, with an LMDB environment in a temporary directory. Beside the store it keeps
-// a table of batches, as the journal does: applied in the same transaction, and again by a replay.
+// A store on a memory disk, with an LMDB environment in a temporary directory. Beside the store it
+// keeps a table of batches, as the journal does: applied in the same transaction, and again by a
+// replay.
 #pragma once
 
 #include <stdlib.h>
@@ -24,7 +25,8 @@ class TempDir {
   TempDir() {
     std::error_code none;
     const std::filesystem::path memory = "/dev/shm";
-    const bool in_memory = std::filesystem::is_directory(memory, none) && ::access("/dev/shm", W_OK) == 0;
+    const bool in_memory =
+        std::filesystem::is_directory(memory, none) && ::access("/dev/shm", W_OK) == 0;
     const auto parent = in_memory ? memory : std::filesystem::temp_directory_path();
     std::string pattern = (parent / "holdfast-XXXXXX").string();
     REQUIRE(mkdtemp(pattern.data()) != nullptr);
@@ -111,8 +113,8 @@ class TestStore {
                                std::filesystem::copy_options::overwrite_existing);
   }
 
-  // One frame for each element of `frames`, then the journal frame. Rolls back when it fails; the error
-  // is the batch's, or the roll back's where that fails too.
+  // One frame for each element of `frames`, then the journal frame. Rolls back when it fails; the
+  // error is the batch's, or the roll back's where that fails too.
   Status write(const std::vector<std::vector<std::string>>& frames, const std::string& records) {
     auto written = write_without_end(frames, records);
     if (!written.ok()) {
@@ -182,11 +184,11 @@ class TestStore {
 };
 
 // Shows the error's message where there is one.
-#define REQUIRE_OK(expression)                                          \
-  do {                                                                  \
-    const auto& require_ok_result = (expression);                       \
+#define REQUIRE_OK(expression)                                               \
+  do {                                                                       \
+    const auto& require_ok_result = (expression);                            \
     INFO((require_ok_result.ok() ? "" : require_ok_result.error().message)); \
-    REQUIRE(require_ok_result.ok());                                    \
+    REQUIRE(require_ok_result.ok());                                         \
   } while (false)
 
 }  // namespace holdfast::test

@@ -22,7 +22,8 @@ TEST_CASE("a batch comes back, also after reopening", "[store]") {
   REQUIRE_OK(test.write({{"a", "b", compressible}, {incompressible}}, "records of one"));
   REQUIRE(test.batches() == std::vector<std::string>{"records of one"});
   const auto verify = [&] {
-    for (const std::string& content : {std::string("a"), std::string("b"), compressible, incompressible}) {
+    for (const std::string& content :
+         {std::string("a"), std::string("b"), compressible, incompressible}) {
       REQUIRE(test.read(content) == content);
     }
     REQUIRE(test.findings(false).empty());
@@ -127,8 +128,8 @@ TEST_CASE("packs are sealed when large enough, and a new one follows", "[store]"
   REQUIRE(test.store->end().pack == 3);
   REQUIRE(test.pack_bytes(1).size() > kPackBytesTarget);
   REQUIRE(test.pack_bytes(1).size() < kPackBytesTarget + 5 * 1024 * 1024);
-  const auto trailer =
-      decode_pack_trailer(std::string_view(test.pack_bytes(1)).substr(test.pack_bytes(1).size() - 16));
+  const auto trailer = decode_pack_trailer(
+      std::string_view(test.pack_bytes(1)).substr(test.pack_bytes(1).size() - 16));
   REQUIRE_OK(trailer);
   const auto verify = [&] {
     for (const std::string& content : contents) REQUIRE(test.read(content) == content);

@@ -48,7 +48,14 @@ uint64_t count_names(const std::string& path) {
   return count;
 }
 
+// HOLDFAST_TEST_TRACE=1 prints every operation: what to read when a seed has failed.
+void trace(const char* what, const std::string& path, const std::string& to = "") {
+  static const bool wanted = std::getenv("HOLDFAST_TEST_TRACE") != nullptr;
+  if (wanted) std::printf("churn: %s %s %s\n", what, path.c_str(), to.c_str());
+}
+
 void put(const std::string& path, const std::string& bytes, int flags, off_t offset = 0) {
+  trace("write", path, std::to_string(bytes.size()) + " bytes at " + std::to_string(offset));
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0644));
   if (!fd) return;
   const ssize_t done = (flags & O_APPEND) != 0
@@ -143,6 +150,7 @@ void Churn::change_content() {
     case 1: put(path, content(300), 0, static_cast<off_t>(pick(5000))); break;
     case 2: put(path, content(200'000), O_TRUNC); break;
     default: {
+      trace("truncate", path);
       const Fd fd(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
       if (fd && ::ftruncate(fd.get(), static_cast<off_t>(pick(20'000))) != 0) return;
     }
@@ -153,16 +161,20 @@ void Churn::replace() {
   const std::string path = file();
   if (path.empty()) return;
   put(path + ".tmp", content(20'000), O_CREAT | O_TRUNC);
+  trace("replace", path);
   ::rename((path + ".tmp").c_str(), path.c_str());
 }
 
 void Churn::rename_entry() {
   const std::string from = entry(pick(3) == 0);
-  if (!from.empty()) ::rename(from.c_str(), (dir().path + "/" + name()).c_str());
+  const std::string to = dir().path + "/" + name();
+  trace("rename", from, to);
+  if (!from.empty()) ::rename(from.c_str(), to.c_str());
 }
 
 void Churn::remove() {
   const std::string path = entry(pick(4) == 0);
+  trace("remove", path);
   std::error_code ignored;
   if (!path.empty()) std::filesystem::remove_all(path, ignored);
 }
@@ -172,6 +184,7 @@ void Churn::make_subtree() {
   for (uint64_t levels = pick(3) + 1; levels > 0 && place.depth < kDepthMax; --levels) {
     place.path += "/" + name();
     ++place.depth;
+    trace("mkdir", place.path);
     if (::mkdir(place.path.c_str(), 0755) != 0) return;
     put(place.path + "/" + name(), content(3000), O_CREAT);
   }
@@ -180,6 +193,7 @@ void Churn::make_subtree() {
 void Churn::move_out() {
   const std::string path = entry(true);
   const std::string parked = outside_ + "/parked" + std::to_string(++names_);
+  trace("move out", path, parked);
   if (path.empty() || ::rename(path.c_str(), parked.c_str()) != 0) return;
   put(parked + "/changed outside", content(500), O_CREAT | O_TRUNC);
   parked_.push_back(parked);
@@ -188,6 +202,7 @@ void Churn::move_out() {
 void Churn::move_in() {
   if (parked_.empty()) return;
   const std::string target = dir().path + "/" + name();
+  trace("move in", parked_.back(), target);
   if (::rename(parked_.back().c_str(), target.c_str()) != 0) return;
   parked_.pop_back();
   put(target + "/changed at once", content(500), O_CREAT | O_TRUNC);
@@ -198,15 +213,18 @@ void Churn::link() {
   const std::string path = file();
   if (pick(2) == 0 || path.empty()) {
     const std::string to = pick(2) == 0 ? "../" + name() : "/etc/passwd";
+    trace("symlink", target, to);
     if (::symlink(to.c_str(), target.c_str()) != 0) return;
-  } else if (::link(path.c_str(), target.c_str()) != 0) {
-    return;
+  } else {
+    trace("link", path, target);
+    if (::link(path.c_str(), target.c_str()) != 0) return;
   }
 }
 
 void Churn::attributes() {
   const std::string path = entry(pick(3) == 0);
   if (path.empty()) return;
+  trace("attributes", path);
   switch (pick(3)) {
     case 0:
       if (struct stat st {}; ::lstat(path.c_str(), &st) == 0 && !S_ISLNK(st.st_mode)) {

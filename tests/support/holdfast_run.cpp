@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -39,6 +40,10 @@ WorkDir::WorkDir() {
 }
 
 WorkDir::~WorkDir() {
+  if (const char* keep = std::getenv("HOLDFAST_TEST_KEEP"); keep != nullptr) {
+    std::printf("kept: %s\n", path_.c_str());
+    return;
+  }
   // rm knows how to remove paths that are longer than PATH_MAX.
   Process({{"rm", "-rf", "--one-file-system", "--", path_}, "", {}, 0}).wait();
 }

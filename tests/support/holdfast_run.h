@@ -15,7 +15,8 @@ namespace holdfast {
 
 using TestJson = nlohmann::json;
 
-// A fresh directory below TMPDIR; with all that is in it, it is gone when the test is over.
+// A fresh directory below TMPDIR; with all that is in it, it is gone when the test is over, unless
+// HOLDFAST_TEST_KEEP is set.
 class WorkDir {
  public:
   WorkDir();

@@ -1,9 +1,9 @@
 // MemoryPackStorage: packs in memory, on a disk that can lose its power and fail when told.
 //
-// The disk outlives the storage: close the store, cut the power, open a new storage on the same disk.
-// What a real kernel may do, this one does: unsynced bytes are lost from any place on, or are there with
-// pages missing between them, and bytes whose sync failed stay readable but never become durable by a
-// later sync (the kernel has dropped them from its list of dirty pages).
+// The disk outlives the storage: close the store, cut the power, open a new storage on the same
+// disk. What a real kernel may do, this one does: unsynced bytes are lost from any place on, or are
+// there with pages missing between them, and bytes whose sync failed stay readable but never become
+// durable by a later sync (the kernel has dropped them from its list of dirty pages).
 #pragma once
 
 #include <algorithm>
@@ -32,10 +32,12 @@ class MemoryDisk {
   struct File {
     std::string bytes;    // as programs see them
     std::string durable;  // as they are after a power cut
-    uint64_t dropped_from = 0, dropped_to = 0;  // bytes whose sync failed and that were not written again
+    uint64_t dropped_from = 0,
+             dropped_to = 0;  // bytes whose sync failed and that were not written again
   };
 
-  // From now on the `nth` operation that changes anything (1 is the next) fails with `sys_errno`, once.
+  // From now on the `nth` operation that changes anything (1 is the next) fails with `sys_errno`,
+  // once.
   void fail_at(uint64_t nth, int sys_errno) {
     std::lock_guard lock(mutex);
     fail_at_ = operations_ + nth;
@@ -74,7 +76,8 @@ class MemoryDisk {
     unsynced.resize(random() % (unsynced.size() + 1));
     if (cut == PowerCut::kLosePages) {
       for (size_t at = 0; at < unsynced.size();) {
-        const uint64_t page = std::min(kPageBytes - (offset + at) % kPageBytes, unsynced.size() - at);
+        const uint64_t page =
+            std::min(kPageBytes - (offset + at) % kPageBytes, unsynced.size() - at);
         if (random() % 2 == 0) std::fill_n(unsynced.begin() + static_cast<long>(at), page, '\0');
         at += page;
       }
@@ -153,8 +156,8 @@ class MemoryPackStorage final : public PackStorage {
     TRY_ASSIGN(const MemoryDisk::File* file, find(pack));
     if (disk_->read_errno_ != 0) return errno_error(disk_->read_errno_, "reading " + name(pack));
     if (offset > file->bytes.size() || size > file->bytes.size() - offset) {
-      return make_error(ErrorCode::kDamaged, name(pack) + " ends before offset " +
-                                                 std::to_string(offset + size));
+      return make_error(ErrorCode::kDamaged,
+                        name(pack) + " ends before offset " + std::to_string(offset + size));
     }
     return file->bytes.substr(offset, size);
   }

@@ -101,7 +101,15 @@ class Reader {
     }
   }
 
-  Tree take() { return std::move(tree_); }
+  Tree take() {
+    // The other names of a file may lie outside of the tree; then it is no link in here.
+    std::map<std::string, int> names;
+    for (const auto& [path, entry] : tree_) ++names[entry.same_as];
+    for (auto& [path, entry] : tree_) {
+      if (names[entry.same_as] == 1) entry.same_as.clear();
+    }
+    return std::move(tree_);
+  }
 
  private:
   const std::vector<std::string>& ignored_;
