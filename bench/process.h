@@ -20,7 +20,9 @@ double now_s();  // monotonic
 
 struct Usage {
   double wall_s = 0, cpu_s = 0;  // CPU of the process and of the children that it waited for
-  uint64_t rss_bytes = 0;        // the largest it ever was; of a pipeline, its largest process
+  // The largest it ever was; of a pipeline, its largest process. The kernel counts from before
+  // exec(), so that it is never less than the benchmark's own size, some 12 MB.
+  uint64_t rss_bytes = 0;
 };
 
 // Runs the command to its end, its output discarded. An exit code other than 0 is an error.

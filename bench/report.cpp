@@ -18,6 +18,10 @@ std::string format(const char* pattern, double value) {
   return text;
 }
 
+std::string counted(size_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 template <class Get>
 std::vector<double> column(const std::vector<Usage>& rows, Get get) {
   std::vector<double> values;
@@ -97,11 +101,12 @@ void Report::add(const Comparison& comparison) {
   json["reference"] = side(comparison.theirs);
   json["reference"]["what"] = comparison.reference;
   json["ratio_median"] = median(ratios);
+  json["rate_ratio_median"] = 1 / median(ratios);
   const auto text = [](const Json& values) {
     return in_seconds(values["median_s"]) + " (" + in_seconds(values["cpu_median_s"]) + " CPU, " +
            in_megabytes(values["rss_peak_median_bytes"]) + ")";
   };
-  row(comparison.name + ", " + std::to_string(ratios.size()) + " pairs", text(json["ours"]),
+  row(comparison.name + ", " + counted(ratios.size(), "pair"), text(json["ours"]),
       "`" + comparison.reference + "`: " + text(json["reference"]), in_ratio(median(ratios)));
   json_[comparison.key] = std::move(json);
 }
@@ -110,7 +115,12 @@ void Report::add(const std::string& key, const Json& value) { json_[key] = value
 
 void Report::row(const std::string& name, const std::string& ours, const std::string& reference,
                  const std::string& ratio) {
-  rows_ += "| " + name + " | " + ours + " | " + reference + " | " + ratio + " |\n";
+  // A bar would end the cell.
+  std::string escaped = reference;
+  for (size_t at = escaped.find('|'); at != std::string::npos; at = escaped.find('|', at + 2)) {
+    escaped.insert(at, 1, '\\');
+  }
+  rows_ += "| " + name + " | " + ours + " | " + escaped + " | " + ratio + " |\n";
 }
 
 std::string Report::markdown() const {

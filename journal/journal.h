@@ -4,10 +4,12 @@
 //   records   seq                      -> the record's bytes
 //   entries   parent, name, 0, seq     -> node (0: the name ended here), type
 //   versions  node, seq                -> (empty) the node's record `seq` is its version from there
-//   on inodes    root, inode              -> node, number of live names times     logical time ->
-//   first seq, last seq, wall   one per batch snapshots name                     -> seq, time,
-//   message, tags boots     number                   -> boot id roots     node -> name, path meta
-//   word                     -> value
+//   inodes    root, inode              -> node, number of live names
+//   times     logical time             -> first seq, last seq, wall   one per batch
+//   snapshots name                     -> seq, time, message, tags
+//   boots     number                   -> boot id
+//   roots     node                     -> name, path
+//   meta      word                     -> value
 //
 // Reading: any thread, with its own ReadTxn; or the writer with its WriteTxn, which sees its own
 // uncommitted records. Writing: one thread. Journal itself holds no state but the table handles and
@@ -91,7 +93,8 @@ class Journal {
   Result<std::string> append(WriteTxn& txn, Record& record, const Clock& clock) const;
   // Applies a record read from a pack. Its sequence must be head + 1 and its chain must fit.
   Status replay(WriteTxn& txn, std::string_view record_bytes) const;
-  // Marks the end of a batch: one entry in `times` for records first..last.
+  // Marks the end of a batch: one entry in `times` for records first..last. Records between the
+  // batch before and `first` are counted to this one.
   Status end_batch(WriteTxn& txn, Sequence first, Sequence last) const;
   Result<NodeId> new_node(WriteTxn& txn) const;
   // The number of this boot id; a new one is given by appending a service record with note
@@ -111,7 +114,8 @@ class Journal {
   // The entry `name` of directory `parent` at `at`; nullopt where there is none.
   Result<std::optional<Entry>> entry(const LmdbTxn& txn, NodeId parent, std::string_view name,
                                      Sequence at) const;
-  // All entries of a directory at `at`, in byte order of their names. The callback may stop.
+  // All entries of a directory at `at`, in byte order of their names. The callback may stop. With a
+  // WriteTxn, the callbacks of this and the other loops may append records; they do not see them.
   Status for_each_entry(const LmdbTxn& txn, NodeId parent, Sequence at,
                         const std::function<Visit(const Entry&)>& visit) const;
   // The version of a node at `at`: its newest record at or below. nullopt: the node is younger.
@@ -133,8 +137,7 @@ class Journal {
   // Components below the root, joined by '/' ("" for the root itself), of a directory node at `at`.
   // Follows the newest record of each ancestor. kNotFound where the node is gone at `at`.
   Result<std::string> dir_path(const LmdbTxn& txn, NodeId dir, Sequence at) const;
-  // Resolves root + relative path ("" or "a/b") at `at`. kNotFound names the first missing
-  // component.
+  // Resolves root + relative path ("" or "a/b") at `at`. kNotFound: its first missing component.
   Result<Located> locate(const LmdbTxn& txn, NodeId root, std::string_view relative,
                          Sequence at) const;
   // Records from `from` on, in order (or back from it).
@@ -144,7 +147,8 @@ class Journal {
   Result<Sequence> sequence_at(const LmdbTxn& txn, int64_t time_ns) const;
   // Spans of the journal whose *wall* clock showed `wall_ns` (more than one after a clock was set
   // back): the candidates of an ambiguous time, oldest first; each is the last sequence at or
-  // before that wall time within its span. One element: unambiguous.
+  // before that wall time within its span. One element: unambiguous. None: the journal begins
+  // later.
   Result<std::vector<Sequence>> wall_candidates(const LmdbTxn& txn, int64_t wall_ns) const;
 
   // Verifies tables against records: dense sequence, chain, logical time increasing, each table

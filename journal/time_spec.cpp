@@ -28,10 +28,6 @@ Error bad_duration(std::string_view text, const std::string& why) {
                                            "; try '90s', '10m', '1h30m', '48h' or '7d'");
 }
 
-// Not inlined: in a sanitized build GCC 12 takes the other alternatives of a variant that it sees
-// being moved for uninitialized.
-[[gnu::noinline]] Result<TimeSpec> understood(TimeSpec spec) { return spec; }
-
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 
@@ -181,7 +177,7 @@ std::optional<int> scan_offset(Scanner& in) {
 
 Result<TimeSpec> time_point(std::string_view text, std::optional<int64_t> wall_ns) {
   if (!wall_ns) return not_understood(text, "it lies outside of the years 1678 to 2261");
-  return understood(TimePoint{*wall_ns});
+  return TimeSpec(TimePoint{*wall_ns});
 }
 
 // Whether the text begins like a date and goes on like one, so that it cannot be meant otherwise.
@@ -319,7 +315,7 @@ Result<TimeSpec> parse_ago(std::string_view text, std::string_view span, int64_t
   if (!distance || __builtin_sub_overflow(now_wall_ns, *distance, &wall_ns)) {
     return not_understood(text, "'" + std::string(span) + "' is no span of time");
   }
-  return understood(TimePoint{wall_ns});
+  return TimeSpec(TimePoint{wall_ns});
 }
 
 Result<TimeSpec> parse_sequence(std::string_view text) {
@@ -332,7 +328,7 @@ Result<TimeSpec> parse_sequence(std::string_view text) {
            !__builtin_add_overflow(seq.value, static_cast<uint64_t>(digit - '0'), &seq.value);
   }
   if (!fits) return not_understood(text, "after '@', a sequence number is expected");
-  return understood(seq);
+  return TimeSpec(seq);
 }
 
 bool could_be_snapshot(std::string_view text) {
@@ -349,7 +345,7 @@ bool could_be_snapshot(std::string_view text) {
 
 Result<TimeSpec> parse_time_spec(std::string_view text, int64_t now_wall_ns) {
   constexpr std::string_view kAgo = " ago";
-  if (text == "now") return understood(Now{});
+  if (text == "now") return TimeSpec(Now{});
   if (text.starts_with('@')) return parse_sequence(text);
   if (looks_like_date(text)) return parse_date(text);
   if (looks_like_time_of_day(text)) {
@@ -366,7 +362,7 @@ Result<TimeSpec> parse_time_spec(std::string_view text, int64_t now_wall_ns) {
   if (text.ends_with(kAgo)) {
     return parse_ago(text, text.substr(0, text.size() - kAgo.size()), now_wall_ns);
   }
-  if (could_be_snapshot(text)) return understood(SnapshotName{std::string(text)});
+  if (could_be_snapshot(text)) return TimeSpec(SnapshotName{std::string(text)});
   return not_understood(text, "it has none of the known forms");
 }
 

@@ -126,7 +126,7 @@ class Engine {
   // engine_look.cpp
   Status start_work(bool& progress);
   Status look_at(size_t root, DirtyDir dirty, bool offline);
-  Result<std::shared_ptr<Fd>> open_dir(size_t root, NodeId dir, uint64_t epoch, std::string& path);
+  Result<std::shared_ptr<Fd>> open_dir(size_t root, const DirtyDir& dirty, std::string& path);
   Status scanned(ScanResult result);
   Status compare(Look& look);
   Status compare_name(Look& look, const std::string& name, const StatxResult* now,

@@ -17,6 +17,7 @@ constexpr uint64_t kCaptureBytesTarget = kFrameTargetBytes;
 constexpr size_t kCaptureBacklogMax = 32;
 constexpr size_t kScansMax = 16;
 constexpr int64_t kRecheckNs = 10'000'000'000;
+constexpr int64_t kMovedRetryNs = 2'000'000;
 }  // namespace
 
 Status Engine::start_work(bool& progress) {
@@ -74,10 +75,11 @@ Status Engine::start_work(bool& progress) {
 }
 
 // Opens the directory by its present path and makes sure that it is the node the journal means. Where it
-// is not, the doubt moves up to its parent, which will find out. nullptr: nothing to look at now.
-Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, NodeId dir, uint64_t epoch,
-                                             std::string& path) {
+// is not, the doubt moves up to its parent, which will find out, and what was to be looked at waits: the
+// directory may only have moved. (If it is gone, it is forgotten then.) nullptr: nothing to look at now.
+Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty, std::string& path) {
   RootState& root = *roots_[index];
+  const NodeId dir = dirty.dir;
   TRY_ASSIGN(WriteTxn * open, txn());
   auto found = state_.journal->dir_path(*open, dir, kHead);
   if (!found.ok()) {
@@ -105,7 +107,12 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, NodeId dir, uint64_t 
                            same_identity(*version, FileType::kDir, to_file_stat(*st)));
   if (!same) {
     if (dir != root.root.node) {
-      root.dirty->add_name(version->parent, version->name, epoch, clock_.boottime_ns());
+      const int64_t now = clock_.boottime_ns();
+      const int64_t later = now + kMovedRetryNs;
+      root.dirty->add_name(version->parent, version->name, dirty.epoch, now);
+      if (dirty.all) root.dirty->add_dir(dir, dirty.recursive, dirty.epoch, later);
+      if (dirty.self) root.dirty->add_self(dir, dirty.epoch, later);
+      for (const std::string& name : dirty.names) root.dirty->add_name(dir, name, dirty.epoch, later);
     }
     return std::shared_ptr<Fd>();
   }
@@ -144,7 +151,7 @@ void Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string& 
 
 Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   std::string path;
-  TRY_ASSIGN(auto fd, open_dir(index, dirty.dir, dirty.epoch, path));
+  TRY_ASSIGN(auto fd, open_dir(index, dirty, path));
   if (!fd) return {};
   if (dirty.all || dirty.recursive) {
     watch_dir(index, dirty.dir, fd->get(), path);
@@ -319,6 +326,11 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     const bool unread = type == FileType::kFile &&
                         (look.offline || found.version->stat.size != stat.size ||
                          found.version->stat.mtime_ns != stat.mtime_ns);
+    // The move changed the ctime, so that no later look would notice other attributes.
+    if (auto xattrs = read_xattrs_of_name(look.dir_fd->get(), name); !unread && xattrs.ok()) {
+      found.version->xattrs.clear();
+      for (auto& [key, value] : *xattrs) found.version->xattrs.push_back({key, value});
+    }
     TRY(journal_move(look.root, look.dir, name, found, unread ? found.version->stat : stat,
                      look.offline));
     if (unread) capture(look, name, stat.size);

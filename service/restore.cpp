@@ -270,7 +270,7 @@ Status Restorer::visit(const std::shared_ptr<Fd>& dir_fd, const std::string& dir
   ++result_.files;
   progress_.files.fetch_add(1, std::memory_order_relaxed);
   const std::string path = join_path(dir_path, entry.name);
-  if (version->stat.nlink > 1 && version->type == FileType::kFile) {
+  if (version->stat.nlink > 1) {  // of any type: symlinks and FIFOs have several names too
     const auto [first, is_first] = first_names_.try_emplace(entry.node, path);
     if (!is_first) {
       links_.emplace_back(path, std::move(*version));

@@ -45,12 +45,14 @@ Status set_xattrs(int fd, const Record& version) {
 Status write_content(int fd, const Record& version, ChunkReader& reader) {
   ContentHasher hasher;
   uint64_t at = 0;
+  uint64_t written_end = 0;
   TRY(reader.content(
       version.content,
       [&](std::string_view bytes) -> Status {
         hasher.update(bytes);
         auto status = pwrite_full(fd, bytes, at);
         at += bytes.size();
+        written_end = at;
         return status;
       },
       [&](uint64_t hole) -> Status {
@@ -63,7 +65,10 @@ Status write_content(int fd, const Record& version, ChunkReader& reader) {
                       "the stored content does not have the recorded hash; holdfast check "
                       "--read-data says what is damaged");
   }
-  if (::ftruncate(fd, static_cast<off_t>(at)) != 0) return errno_error(errno, "setting the size");
+  // Only a hole at the end is not there yet; for all other files the call would be work for nothing.
+  if (written_end < at && ::ftruncate(fd, static_cast<off_t>(at)) != 0) {
+    return errno_error(errno, "setting the size");
+  }
   return {};
 }
 
