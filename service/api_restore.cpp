@@ -72,6 +72,7 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
     RestoreJob job;
     job.root = node;
     job.paths = root_paths.second;
+    job.in_place = in_place;
     if (in_place) {
       job.target = root.path;
     } else {
@@ -134,6 +135,9 @@ Status run_plan(State& state, const RestorePlan& plan, Sequence at, const Restor
       sum.bytes += result->bytes;
       sum.changed += result->changed;
       sum.deleted += result->deleted;
+      for (const std::string& warning : result->warnings) {
+        sum.warnings.push_back(join_path(job.target, warning));
+      }
       for (RestoreFailure& failure : result->failed) {
         failure.path = join_path(job.target, failure.path);
         sum.failed.push_back(std::move(failure));
@@ -157,6 +161,8 @@ Json restore_json(const Moment& at, const RestoreResult& sum, bool dry_run, cons
     entry["why"] = failure.why;
     json["failed"].push_back(std::move(entry));
   }
+  json["warnings"] = Json::array();
+  for (const std::string& warning : sum.warnings) json["warnings"].push_back(to_utf8_lossy(warning));
   json["dry_run"] = dry_run;
   json["undo"] = undo.empty() ? Json() : Json(undo);
   return json;
@@ -188,7 +194,7 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
     TRY(gate_.flush(kNoTimeout));
     TRY_ASSIGN(pinned, gate_.snapshot("before the restore in place to " + moment, {}));
     undo = "holdfast --state " + shell_quote(state_.dir) + " restore" + plan.undo_paths + " --at " +
-           pinned.name + " --in-place" + (options.remove_extra ? " --delete" : "");
+           pinned.name + " --in-place --delete";
   }
   RestoreResult sum;
   auto restored = run_plan(state_, plan, at.seq, options, sink, sum);

@@ -35,9 +35,14 @@ Engine::~Engine() = default;
 
 Status Engine::start() {
   Head head;  // before this run
+  bool stopped = false;
   {
     TRY_ASSIGN(auto read, state_.env->begin_read());
     TRY_ASSIGN(head, state_.journal->head(*read));
+    if (head.seq.value > 0) {
+      TRY_ASSIGN(const Record last, state_.journal->record(*read, head.seq));
+      stopped = last.kind == RecordKind::kService && last.note == "stopped";
+    }
   }
   Record service;
   service.kind = RecordKind::kService;
@@ -46,7 +51,9 @@ Status Engine::start() {
   if (head.seq.value > 0) {
     Record gap;
     gap.kind = RecordKind::kGap;
-    gap.note = "the service was off for " + words_for_duration(clock_.wall_ns() - head.wall_ns);
+    const std::string off = words_for_duration(clock_.wall_ns() - head.wall_ns);
+    gap.note = stopped ? "the service was off for " + off
+                       : "the service ended without a stop, and was off for at most " + off;
     TRY(append(gap));
   }
   return commit();
@@ -474,6 +481,11 @@ EngineStatus Engine::status() const {
       entry.lag_ms = (now - *due) / 1'000'000;
     }
     for (const std::string& problem : root->degraded) status.problems.push_back(problem);
+    if (!root->unlisted.empty()) {
+      status.problems.push_back(std::to_string(root->unlisted.size()) + " directories of " +
+                                root->spec.name + " cannot be read, so nothing in them is kept; "
+                                "holdfast log --kind gap names them");
+    }
     if (root->lost) {
       status.problems.push_back(root->spec.path + " is not there; nothing is recorded as deleted, "
                                                   "and watching resumes when it is back");

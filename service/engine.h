@@ -150,6 +150,7 @@ class Engine {
   Status apply_parked();
   Status journal_move(size_t root, NodeId dir, const std::string& name, const Place& place,
                       const FileStat& stat, bool offline);
+  Status apply_move(size_t root, Record& record, const Place& place);
   Status displace(size_t root, const Entry& old);
   Status resolve_missing(bool everything);
   Status delete_tree(size_t root, NodeId parent, const std::string& name, NodeId node, FileType type,

@@ -148,6 +148,25 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
   return append(record);
 }
 
+// The same move, with what was read at its new place: one record, so that no moment shows the new name
+// with the content of before.
+Status Engine::apply_move(size_t index, Record& record, const Place& place) {
+  const Record& before = *place.version;
+  if (place.old) TRY(displace(index, *place.old));
+  const bool linked = place.how == Place::How::kLink;
+  record.kind = linked ? RecordKind::kLink : RecordKind::kRename;
+  record.node = place.node;
+  record.prev = before.seq;
+  record.verdict = simple_verdict(record, before);
+  if (place.old) record.flags |= kFlagReplaced;
+  if (!linked) {
+    record.from_parent = place.from_parent;
+    record.from_name = place.from_name;
+  }
+  count(index, linked ? 1 : 0, bytes_of(record) - (linked ? 0 : bytes_of(before)));
+  return append(record);
+}
+
 Result<bool> Engine::alive(NodeId dir) {
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto version, state_.journal->version(*open, dir, kHead));
@@ -221,12 +240,16 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
       root.dirty->add_name(result.dir, result.name, epoch, now);
       return {};
     }
-    TRY(journal_move(index, result.dir, result.name, found, found.version->stat, offline));
-    TRY_ASSIGN(found.version, state_.journal->version(*open, found.node, kHead));
-    found.how = Place::How::kSame;
+    return apply_move(index, record, found);
   }
   if (found.how == Place::How::kSame) {
     const Record& before = *found.version;
+    if (result.state == CaptureState::kUnreadable && before.stat.size == record.stat.size &&
+        before.stat.mtime_ns == record.stat.mtime_ns) {
+      // Losing the right to read says nothing about the content.
+      record.content = before.content;
+      record.hash = before.hash;
+    }
     const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
     const bool same_content = before.content == record.content && before.hash == record.hash;
     if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&

@@ -137,7 +137,11 @@ void Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string& 
   RootState& root = *roots_[index];
   if (!root.watcher) return;
   auto status = root.watcher->add_dir(dir, dir_fd);
-  if (status.ok() || status.error().code == ErrorCode::kNotFound) return;
+  // Only limits are worth trying again; what may not be read is told by listing it.
+  if (status.ok() || status.error().code == ErrorCode::kNotFound ||
+      status.error().code == ErrorCode::kPermission) {
+    return;
+  }
   if (!root.degraded.empty()) return;  // one message for one cause
   root.degraded.push_back(status.error().message);
   root.recheck_ns = clock_.boottime_ns() + kRecheckNs;
@@ -211,6 +215,7 @@ Status Engine::scanned(ScanResult result) {
   RootState& root = *roots_[result.task.root];
   if (!result.status.ok()) {
     if (result.status.error().code == ErrorCode::kNotFound) return {};
+    if (!root.unlisted.insert(result.task.dir).second) return {};  // told already
     log_.warn("cannot list " + join_path(root.spec.path, display_path(result.task.path)) + ": " +
               result.status.error().message);
     Record gap;
@@ -219,6 +224,7 @@ Status Engine::scanned(ScanResult result) {
     gap.note = "cannot list " + display_path(result.task.path) + ": " + result.status.error().message;
     return append(gap);
   }
+  root.unlisted.erase(result.task.dir);
   Look look;
   look.root = result.task.root;
   look.dir = result.task.dir;
@@ -331,9 +337,11 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
       found.version->xattrs.clear();
       for (auto& [key, value] : *xattrs) found.version->xattrs.push_back({key, value});
     }
-    TRY(journal_move(look.root, look.dir, name, found, unread ? found.version->stat : stat,
-                     look.offline));
-    if (unread) capture(look, name, stat.size);
+    if (unread) {
+      capture(look, name, stat.size);  // journaled as a move when it is read
+      return {};
+    }
+    TRY(journal_move(look.root, look.dir, name, found, stat, look.offline));
     if (type == FileType::kDir && look.recursive) descend(look, found.node);
     return {};
   }

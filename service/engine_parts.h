@@ -17,6 +17,7 @@ struct Engine::RootState {
   IgnoreRules ignore;
   std::string own_state;  // relative path of the state directory, where it lies inside
   std::vector<std::string> degraded;
+  std::unordered_set<NodeId, NodeIdHash> unlisted;  // directories that cannot be read, told once
   bool lost = false;
   int64_t recheck_ns = 0;  // when a lost or degraded root is looked at again
   int64_t files = 0, bytes = 0;

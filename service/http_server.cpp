@@ -56,6 +56,7 @@ class Answer final : public ApiSink {
   void wait_for_start() { current_ = take(); }
   const Status& status() const { return status_; }
   bool has_data() const { return current_.has_value(); }
+  bool raw() const { return raw_; }
 
   ssize_t read(char* out, size_t size) {
     while (!current_ || offset_ == current_->size()) {
@@ -167,6 +168,7 @@ MHD_Result HttpServer::Impl::respond(MHD_Connection* connection, ApiRequest requ
   answer->wait_for_start();
   MHD_Response* response = nullptr;
   unsigned status = 200;
+  const bool raw = answer->raw();
   if (!answer->has_data() && !answer->status().ok()) {
     const std::string line = Answer::error_line(answer->status().error());
     status = http_status(answer->status().error().code);
@@ -181,7 +183,9 @@ MHD_Result HttpServer::Impl::respond(MHD_Connection* connection, ApiRequest requ
         answer.release(), [](void* state) { std::unique_ptr<Answer>(static_cast<Answer*>(state)); });
   }
   if (response == nullptr) return MHD_NO;
-  MHD_add_response_header(response, "Content-Type", "application/x-ndjson");
+  const bool bytes = raw && status == 200;
+  MHD_add_response_header(response, "Content-Type",
+                          bytes ? "application/octet-stream" : "application/x-ndjson");
   const MHD_Result queued = MHD_queue_response(connection, status, response);
   MHD_destroy_response(response);
   return queued;

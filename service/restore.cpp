@@ -69,6 +69,8 @@ class Restorer {
   Result<bool> same_content(int dir_fd, const std::string& path, const std::string& name,
                             const StatxResult& live, const Record& version);
   Status remove_extra(int dir_fd, const std::string& dir_path, const std::set<std::string>& wanted);
+  Status remove_name(int dir_fd, const std::string& path, const std::string& name);
+  Result<bool> remove_known(int dir_fd, const std::string& path, const std::string& name);
   Status write_window();
   void write_items(std::atomic<size_t>& next);
   Status barrier();
@@ -110,8 +112,8 @@ Result<RestoreResult> Restorer::run() {
   TRY(barrier());
   TRY(make_links());
   for (const std::string& path : job_.paths) {
-    TRY_ASSIGN(const Located found, state_.journal->locate(*txn_, job_.root, path, at_));
-    if (found.type == FileType::kDir) TRY(finish_dirs(found.node, path));
+    auto found = state_.journal->locate(*txn_, job_.root, path, at_);
+    if (found.ok() && found->type == FileType::kDir) TRY(finish_dirs(found->node, path));
   }
   for (auto ancestor = ancestors_.rbegin(); ancestor != ancestors_.rend(); ++ancestor) {
     finish_dir(ancestor->second, ancestor->first);
@@ -150,7 +152,16 @@ Status Restorer::publish_target() {
 }
 
 Status Restorer::select(const std::string& path) {
-  TRY_ASSIGN(const Located found, state_.journal->locate(*txn_, job_.root, path, at_));
+  auto located = state_.journal->locate(*txn_, job_.root, path, at_);
+  if (!located.ok() && located.error().code == ErrorCode::kNotFound && job_.in_place &&
+      options_.remove_extra && state_.journal->locate(*txn_, job_.root, path, kNow).ok()) {
+    // It was not there at that moment: bringing that back means removing it.
+    const auto [parent, name] = split_last(path);
+    TRY_ASSIGN(const Fd dir, open_beneath(target_.get(), parent, O_PATH | O_DIRECTORY));
+    return remove_name(dir.get(), path, std::string(name));
+  }
+  TRY(located);
+  const Located found = *located;
   TRY(make_ancestors(path));
   if (found.type == FileType::kDir) return walk(found.node, path);
   const auto [parent, name] = split_last(path);
@@ -231,8 +242,9 @@ Result<std::shared_ptr<Fd>> Restorer::enter(const Record& version, const std::st
   const std::string name(name_view);
   auto parent_fd = open_beneath(target_.get(), parent, O_PATH | O_DIRECTORY);
   if (!parent_fd.ok()) {
-    if (options_.dry_run) return std::shared_ptr<Fd>();
-    return parent_fd.error();
+    if (!options_.dry_run) return parent_fd.error();
+    ++result_.changed;
+    return std::shared_ptr<Fd>();
   }
   if (auto live = statx_name(parent_fd->get(), name); live.ok()) {
     if (!clear_way(parent_fd->get(), path, name, *live, version)) {
@@ -254,9 +266,8 @@ bool Restorer::clear_way(int dir_fd, const std::string& path, const std::string&
   if (file_type_of_mode(live.mode) == version.type) return true;
   if (options_.overwrite == Overwrite::kNever) return false;
   if (options_.dry_run) return true;
-  uint64_t removed = 0;
-  if (auto status = remove_tree(dir_fd, name, removed); !status.ok()) fail(path, status.error());
-  return true;
+  if (auto status = remove_name(dir_fd, path, name); !status.ok()) fail(path, status.error());
+  return !statx_name(dir_fd, name).ok();
 }
 
 Status Restorer::visit(const std::shared_ptr<Fd>& dir_fd, const std::string& dir_path,
@@ -309,9 +320,11 @@ Status Restorer::visit_file(const std::shared_ptr<Fd>& dir_fd, const std::string
       }
     }
   }
-  ++result_.changed;
-  result_.bytes += version.stat.size;
-  if (options_.dry_run) return {};
+  if (options_.dry_run) {
+    ++result_.changed;
+    result_.bytes += version.stat.size;
+    return {};
+  }
   Item item;
   item.dir_fd = dir_fd;
   item.dir_path = dir_path;
@@ -399,14 +412,49 @@ Status Restorer::remove_extra(int dir_fd, const std::string& dir_path,
     const bool holds_state = !job_.own_state.empty() &&
                              (job_.own_state == path || job_.own_state.starts_with(path + "/"));
     if (holds_state) continue;
-    uint64_t removed = 1;
-    if (!options_.dry_run) {
-      removed = 0;
-      if (auto status = remove_tree(dir_fd, name, removed); !status.ok()) fail(path, status.error());
-    }
-    result_.deleted += removed;
+    if (auto status = remove_name(dir_fd, path, name); !status.ok()) fail(path, status.error());
   }
   return {};
+}
+
+// In place, only what the journal holds is removed, so that the pinned present can bring it back; what is
+// not watched (excluded, mounted there, in a cache directory) stays.
+Status Restorer::remove_name(int dir_fd, const std::string& path, const std::string& name) {
+  if (job_.in_place) {
+    TRY_ASSIGN(const bool removed, remove_known(dir_fd, path, name));
+    if (!removed) result_.warnings.push_back(path + " stays: it holds what is not watched");
+    return {};
+  }
+  uint64_t removed = options_.dry_run ? 1 : 0;
+  Status status;
+  if (!options_.dry_run) status = remove_tree(dir_fd, name, removed);
+  result_.deleted += removed;
+  return status;
+}
+
+// False where something had to stay. Depth is bounded by the tree that the journal has walked already.
+Result<bool> Restorer::remove_known(int dir_fd, const std::string& path, const std::string& name) {
+  auto known = state_.journal->locate(*txn_, job_.root, path, kNow);
+  auto live = statx_name(dir_fd, name);
+  if (!live.ok()) return true;
+  if (!known.ok() || known->type != file_type_of_mode(live->mode)) return false;
+  bool empty = true;
+  if (known->type == FileType::kDir) {
+    TRY_ASSIGN(const StatxResult above, statx_fd(dir_fd));
+    if (live->mount_id != above.mount_id) return false;
+    TRY_ASSIGN(const Fd dir, open_beneath(dir_fd, name, O_RDONLY | O_DIRECTORY));
+    TRY_ASSIGN(const auto names, list_names(dir.get()));
+    for (const std::string& child : names) {
+      TRY_ASSIGN(const bool removed, remove_known(dir.get(), join_path(path, child), child));
+      empty = empty && removed;
+    }
+  }
+  if (!empty) return false;
+  ++result_.deleted;
+  if (options_.dry_run) return true;
+  const int flags = known->type == FileType::kDir ? AT_REMOVEDIR : 0;
+  if (::unlinkat(dir_fd, name.c_str(), flags) != 0) return errno_error(errno, "removing");
+  return true;
 }
 
 Status Restorer::write_window() {
@@ -425,6 +473,8 @@ Status Restorer::write_window() {
       fail(join_path(item.dir_path, item.name), item.status.error());
       continue;
     }
+    ++result_.changed;
+    result_.bytes += item.version.stat.size;
     unsynced_bytes_ += item.version.stat.size;
     if (!direct()) renames_.push_back({item.dir_path, item.temporary, item.name});
   }

@@ -34,6 +34,7 @@ struct RestoreJob {
   NodeId root;
   std::vector<std::string> paths;
   std::string target;    // absolute directory; created where missing
+  bool in_place = false; // --delete then removes only what the journal can bring back
   IgnoreRules ignore;    // what --delete leaves alone
   std::string own_state; // likewise, relative
 };

@@ -155,6 +155,13 @@ Status remove_tree(int dir_fd, const std::string& name, uint64_t& removed) {
   if (errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return errno_error(errno, "removing");
   TRY_ASSIGN(const Fd dir, open_beneath(dir_fd, name, O_RDONLY | O_DIRECTORY));
+  if (dir_fd != AT_FDCWD) {
+    TRY_ASSIGN(const StatxResult above, statx_fd(dir_fd));
+    TRY_ASSIGN(const StatxResult here, statx_fd(dir.get()));
+    if (here.mount_id != above.mount_id) {
+      return make_error(ErrorCode::kBusy, "another file system is mounted there; it is left alone");
+    }
+  }
   TRY_ASSIGN(const auto names, list_names(dir.get()));
   for (const std::string& child : names) TRY(remove_tree(dir.get(), child, removed));
   if (::unlinkat(dir_fd, name.c_str(), AT_REMOVEDIR) != 0) return errno_error(errno, "removing");

@@ -156,6 +156,13 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
   if (there) {
     TRY_ASSIGN(state->info, read_repository(header));
   } else {
+    TRY_ASSIGN(const Fd packs, open_directory(state->dir + "/packs"));
+    TRY_ASSIGN(const auto names, list_names(packs.get()));
+    if (!names.empty()) {
+      return make_error(ErrorCode::kDamaged, header + " is missing, but there are packs; bring it back "
+                                             "from a copy of the state: the header of every pack holds "
+                                             "the same id and key (docs/formats/pack.md)");
+    }
     TRY_ASSIGN(state->info, create_repository(header, clock));
   }
   TRY_ASSIGN(state->env, LmdbEnv::open(state->dir + "/journal", kMapBytes, 32));

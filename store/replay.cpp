@@ -13,7 +13,7 @@ namespace {
 constexpr uint64_t kSearchBytesMax = 4ull * 1024 * 1024 * 1024;
 
 constexpr const char* kAdvice =
-    "; put a good copy of the pack in its place, or run `holdfast repair` to keep what is sound";
+    "; put a good copy of the pack in its place, and start again";
 
 }  // namespace
 
@@ -58,7 +58,7 @@ Status StoreReplay::check_list(const std::vector<uint32_t>& packs) const {
   }
   return make_error(ErrorCode::kDamaged,
                     "the pack " + store_.storage_->name(expected) +
-                        " is missing: put it back, or run `holdfast repair` to go on without it");
+                        " is missing: put it back and start again");
 }
 
 // False, with `damage`, where the header is not what any version of holdfast would write.

@@ -51,7 +51,8 @@ struct ChunkLocation {
   auto operator<=>(const ChunkLocation&) const = default;
 };
 
-// A pack is sealed at the first batch end beyond the target. A batch stays in one pack, below 4 GiB.
+// A pack is sealed at the first batch end beyond the target. A batch stays in one pack, below 4
+// GiB.
 inline constexpr uint64_t kPackBytesTarget = 48ull * 1024 * 1024;
 inline constexpr uint64_t kBatchBytesMax = 3584ull * 1024 * 1024;
 

@@ -56,7 +56,9 @@ std::string default_state() {
 Result<Config> load_config(const Arguments& arguments) {
   if (arguments.config_file.empty()) return Config{};
   auto text = read_whole_file(arguments.config_file, 1 << 20);
-  if (!text.ok()) return text.error().in("reading the configuration");
+  if (!text.ok()) {
+    return make_error(ErrorCode::kUsage, "reading the configuration: " + text.error().message);
+  }
   return parse_config(*text, arguments.config_file);
 }
 
@@ -134,8 +136,7 @@ int health_exit(const Arguments& arguments, const Json& status) {
   if (!arguments.check_health) return 0;
   if (!status["healthy"].get<bool>()) return 3;
   if (arguments.max_age.empty()) return 0;
-  auto limit = parse_duration_ns(arguments.max_age);
-  if (!limit.ok()) return report(limit.error());
+  const auto limit = parse_duration_ns(arguments.max_age);  // known to be good
   SystemClock clock;
   auto last = parse_time_spec(status.value("last_record", std::string("1970-01-01")), clock.wall_ns());
   const auto* point = last.ok() ? std::get_if<TimePoint>(&*last) : nullptr;
@@ -149,6 +150,9 @@ int run_command(Arguments& arguments, Printer print) {
   if (!config.ok()) return report(config.error());
   auto dir = state_dir(arguments, *config);
   if (!dir.ok()) return report(dir.error());
+  if (!arguments.max_age.empty()) {
+    if (auto limit = parse_duration_ns(arguments.max_age); !limit.ok()) return report(limit.error());
+  }
   ApiRequest& request = arguments.request;
   request.params.emplace_back("cwd", working_directory());
   for (const std::string& path : arguments.paths) request.params.emplace_back("path", path);

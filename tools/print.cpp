@@ -38,7 +38,10 @@ std::string details(const Json& record) {
     text += "  " + words_for_bytes(number_of(record, "size"));
   }
   if (record.contains("from")) text += "  from " + display_path(text_of(record, "from"));
-  if (!text_of(record, "verdict").empty()) text += "  " + text_of(record, "verdict");
+  // What is plain from the kind is not said again.
+  const std::string verdict = text_of(record, "verdict");
+  const bool plain = verdict == "attr_only" || (verdict == "modified" && text_of(record, "kind") == "modify");
+  if (!verdict.empty() && !plain) text += "  " + text_of(record, "verdict");
   const auto flags = record.find("flags");
   if (flags != record.end()) {
     for (const auto& flag : *flags) {
@@ -140,6 +143,9 @@ std::string print_restore(const Json& result) {
                      (dry ? " would be deleted\n" : " deleted\n");
   for (const Json& failure : result["failed"]) {
     text += "FAILED " + display_path(text_of(failure, "path")) + ": " + display_path(text_of(failure, "why")) + "\n";
+  }
+  for (const Json& warning : result["warnings"]) {
+    text += "note: " + display_path(warning.get<std::string>()) + "\n";
   }
   if (result["undo"].is_string()) text += "undo with: " + text_of(result, "undo") + "\n";
   return text;
