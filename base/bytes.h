@@ -1,7 +1,7 @@
 // Little-endian encoding for on-disk formats, and big-endian for keys that must sort.
 //
-// ByteWriter appends to a std::string it does not own. ByteReader reads a view and never past its end:
-// a read beyond it yields zeros and sets failed(), so a decoder checks once, at the end.
+// ByteWriter appends to a std::string it does not own. ByteReader reads a view and never past its
+// end: a read beyond it yields zeros and sets failed(), so a decoder checks once, at the end.
 #pragma once
 
 #include <bit>
@@ -12,7 +12,8 @@
 
 namespace holdfast {
 
-static_assert(std::endian::native == std::endian::little, "formats are written for little-endian hosts");
+static_assert(std::endian::native == std::endian::little,
+              "formats are written for little-endian hosts");
 
 template <class T>
 void put_le(std::string& out, T value) {

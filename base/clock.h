@@ -9,7 +9,7 @@ namespace holdfast {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual int64_t wall_ns() const = 0;      // CLOCK_REALTIME since 1970; may step: evidence, not order
+  virtual int64_t wall_ns() const = 0;  // CLOCK_REALTIME since 1970; may step: evidence, not order
   virtual int64_t boottime_ns() const = 0;  // CLOCK_BOOTTIME; never goes back within a boot
   virtual std::string boot_id() const = 0;  // /proc/sys/kernel/random/boot_id, 36 characters
 };

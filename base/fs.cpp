@@ -266,7 +266,8 @@ Status make_directories(const std::string& path, uint32_t mode) {
 
 Result<FreeSpace> free_space(const std::string& path) {
   struct statvfs st {};
-  if (statvfs(path.c_str(), &st) != 0) return errno_error(errno, "asking for the free space of " + path);
+  if (statvfs(path.c_str(), &st) != 0)
+    return errno_error(errno, "asking for the free space of " + path);
   return FreeSpace{uint64_t{st.f_bavail} * st.f_frsize, uint64_t{st.f_blocks} * st.f_frsize};
 }
 

@@ -1,6 +1,7 @@
-// The file system as Holdfast uses it: always relative to a directory that is already open, never through
-// a symlink, never above it (openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS).
-// Blocking calls; thread-safe (no shared state). Paths are bytes; they may be longer than PATH_MAX.
+// The file system as Holdfast uses it: always relative to a directory that is already open, never
+// through a symlink, never above it (openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+// RESOLVE_NO_MAGICLINKS). Blocking calls; thread-safe (no shared state). Paths are bytes; they may
+// be longer than PATH_MAX.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,11 @@ struct StatxResult {
   int64_t mtime_ns = 0, ctime_ns = 0, btime_ns = 0;
 };
 
-// Opens `path` ("" or "." is the directory itself) below `dir_fd`. O_CLOEXEC and O_NOFOLLOW are added.
+// Opens `path` ("" or "." is the directory itself) below `dir_fd`. O_CLOEXEC and O_NOFOLLOW are
+// added.
 Result<Fd> open_beneath(int dir_fd, std::string_view path, int flags, uint32_t mode = 0);
-// Opens an absolute directory that a user named; here symlinks in the path are the user's own business.
+// Opens an absolute directory that a user named; here symlinks in the path are the user's own
+// business.
 Result<Fd> open_directory(const std::string& path);
 Result<StatxResult> statx_fd(int fd);
 // One name in the open directory, not followed. `name` must be a single component.

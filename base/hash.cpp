@@ -30,7 +30,8 @@ ContentHash content_hash(std::string_view bytes) {
 
 ChunkId chunk_id(const ChunkKey& key, std::string_view bytes) {
   ChunkId id;
-  crypto_generichash(id.bytes.data(), id.bytes.size(), data_of(bytes), bytes.size(), key.data(), key.size());
+  crypto_generichash(id.bytes.data(), id.bytes.size(), data_of(bytes), bytes.size(), key.data(),
+                     key.size());
   return id;
 }
 

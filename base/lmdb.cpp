@@ -41,7 +41,8 @@ Result<std::optional<std::string_view>> LmdbTxn::get(Dbi dbi, std::string_view k
 
 Result<uint64_t> LmdbTxn::entry_count(Dbi dbi) const {
   MDB_stat stat{};
-  if (int code = mdb_stat(txn_, dbi, &stat); code != 0) return lmdb_error(code, "reading the journal");
+  if (int code = mdb_stat(txn_, dbi, &stat); code != 0)
+    return lmdb_error(code, "reading the journal");
   return uint64_t{stat.ms_entries};
 }
 
@@ -54,7 +55,8 @@ WriteTxn::~WriteTxn() {
 }
 
 namespace {
-Status put_with(MDB_txn* txn, Dbi dbi, std::string_view key, std::string_view value, unsigned flags) {
+Status put_with(MDB_txn* txn, Dbi dbi, std::string_view key, std::string_view value,
+                unsigned flags) {
   MDB_val k = to_val(key);
   MDB_val v = to_val(value);
   if (int code = mdb_put(txn, dbi, &k, &v, flags); code != 0) {
@@ -144,7 +146,8 @@ Result<std::unique_ptr<LmdbEnv>> LmdbEnv::open(const std::string& dir, uint64_t 
   mdb_env_set_maxdbs(env->env_, tables_max);
   mdb_env_set_maxreaders(env->env_, 512);
   mdb_env_set_mapsize(env->env_, map_bytes);
-  // NOMETASYNC: a power cut may undo the last commit; the packs replay it (docs/formats/journal.md).
+  // NOMETASYNC: a power cut may undo the last commit; the packs replay it
+  // (docs/formats/journal.md).
   const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMETASYNC;
   if (int code = mdb_env_open(env->env_, dir.c_str(), flags, 0600); code != 0) {
     return lmdb_error(code, doing);

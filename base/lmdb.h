@@ -3,8 +3,8 @@
 // One Env per process and state directory. Any number of threads may hold a ReadTxn; at most one
 // WriteTxn exists, used and ended by the thread that began it. A view returned by get() or a Cursor
 // points into the map: it dies with its transaction, and in a WriteTxn also with the next write.
-// The map grows in begin_write(): when it is more than three quarters full and no ReadTxn is alive, it
-// is doubled; with readers alive it is retried at the next begin_write().
+// The map grows in begin_write(): when it is more than three quarters full and no ReadTxn is alive,
+// it is doubled; with readers alive it is retried at the next begin_write().
 #pragma once
 
 #include <cstdint>
@@ -95,7 +95,8 @@ class LmdbEnv {
  public:
   // Opens (or creates) the environment in directory `dir`, with named tables up to `tables_max`.
   // `map_bytes` is the least size of the map; a larger existing one is kept.
-  static Result<std::unique_ptr<LmdbEnv>> open(const std::string& dir, uint64_t map_bytes, unsigned tables_max);
+  static Result<std::unique_ptr<LmdbEnv>> open(const std::string& dir, uint64_t map_bytes,
+                                               unsigned tables_max);
   ~LmdbEnv();
   LmdbEnv(const LmdbEnv&) = delete;
   LmdbEnv& operator=(const LmdbEnv&) = delete;

@@ -38,7 +38,8 @@ Loop::Loop() : handles_(std::make_unique<Handles>()) {}
 Result<std::unique_ptr<Loop>> Loop::create() {
   std::unique_ptr<Loop> loop(new Loop);
   Handles& handles = *loop->handles_;
-  if (int code = uv_loop_init(&handles.loop); code != 0) return uv_error(code, "starting the event loop");
+  if (int code = uv_loop_init(&handles.loop); code != 0)
+    return uv_error(code, "starting the event loop");
   handles.async.data = handles.timer.data = &handles;
   uv_async_init(&handles.loop, &handles.async, [](uv_async_t* async) {
     auto& woken = *static_cast<Handles*>(async->data);
@@ -66,10 +67,9 @@ Status Loop::on_readable(int fd, std::function<void()> callback) {
     return uv_error(code, "polling a descriptor");
   }
   handles_->polls.push_back(std::move(poll));
-  const int code = uv_poll_start(&handles_->polls.back()->handle, UV_READABLE,
-                                 [](uv_poll_t* handle, int, int) {
-                                   static_cast<Poll*>(handle->data)->callback();
-                                 });
+  const int code = uv_poll_start(
+      &handles_->polls.back()->handle, UV_READABLE,
+      [](uv_poll_t* handle, int, int) { static_cast<Poll*>(handle->data)->callback(); });
   if (code != 0) return uv_error(code, "polling a descriptor");
   return {};
 }
@@ -80,11 +80,10 @@ Status Loop::on_signal(int signal_number, std::function<void()> callback) {
   signal->handle.data = signal.get();
   uv_signal_init(&handles_->loop, &signal->handle);
   handles_->signals.push_back(std::move(signal));
-  const int code = uv_signal_start(&handles_->signals.back()->handle,
-                                   [](uv_signal_t* handle, int) {
-                                     static_cast<Signal*>(handle->data)->callback();
-                                   },
-                                   signal_number);
+  const int code = uv_signal_start(
+      &handles_->signals.back()->handle,
+      [](uv_signal_t* handle, int) { static_cast<Signal*>(handle->data)->callback(); },
+      signal_number);
   if (code != 0) return uv_error(code, "watching for a signal");
   return {};
 }
@@ -100,12 +99,13 @@ void Loop::set_timer(int64_t delay_ns) {
   }
   uv_update_time(&handles_->loop);
   const auto delay_ms = static_cast<uint64_t>((delay_ns + 999'999) / 1'000'000);
-  uv_timer_start(&handles_->timer,
-                 [](uv_timer_t* timer) {
-                   auto& woken = *static_cast<Handles*>(timer->data);
-                   if (woken.on_wake) woken.on_wake();
-                 },
-                 delay_ms, 0);
+  uv_timer_start(
+      &handles_->timer,
+      [](uv_timer_t* timer) {
+        auto& woken = *static_cast<Handles*>(timer->data);
+        if (woken.on_wake) woken.on_wake();
+      },
+      delay_ms, 0);
 }
 
 void Loop::run() { uv_run(&handles_->loop, UV_RUN_DEFAULT); }

@@ -1,6 +1,7 @@
 // Loop: the event loop, over libuv. Everything but wake() belongs to the thread that calls run().
 //
-// Callbacks may register more callbacks. The loop ends at stop(); handles are closed by the destructor.
+// Callbacks may register more callbacks. The loop ends at stop(); handles are closed by the
+// destructor.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,7 @@ class Loop {
   Status on_readable(int fd, std::function<void()> callback);  // the fd stays the caller's
   Status on_signal(int signal_number, std::function<void()> callback);
   void on_wake(std::function<void()> callback);
-  void wake();                        // any thread; several wakes may become one call
+  void wake();  // any thread; several wakes may become one call
   // One timer: calls on_wake's callback after that time; a new call replaces it; negative: none.
   void set_timer(int64_t delay_ns);
   void run();

@@ -11,29 +11,21 @@ namespace {
 ErrorCode code_of(int sys_errno) {
   switch (sys_errno) {
     case ENOENT:
-    case ENOTDIR:
-      return ErrorCode::kNotFound;
+    case ENOTDIR: return ErrorCode::kNotFound;
     case EEXIST:
-    case ENOTEMPTY:
-      return ErrorCode::kExists;
+    case ENOTEMPTY: return ErrorCode::kExists;
     case ENOSPC:
-    case EDQUOT:
-      return ErrorCode::kNoSpace;
+    case EDQUOT: return ErrorCode::kNoSpace;
     case EACCES:
     case EPERM:
-    case EROFS:
-      return ErrorCode::kPermission;
+    case EROFS: return ErrorCode::kPermission;
     case ESTALE:
     case EXDEV:
-    case ELOOP:
-      return ErrorCode::kChanged;
-    case EBUSY:
-      return ErrorCode::kBusy;
+    case ELOOP: return ErrorCode::kChanged;
+    case EBUSY: return ErrorCode::kBusy;
     case EOPNOTSUPP:
-    case ENOSYS:
-      return ErrorCode::kUnsupported;
-    default:
-      return ErrorCode::kFailed;
+    case ENOSYS: return ErrorCode::kUnsupported;
+    default: return ErrorCode::kFailed;
   }
 }
 

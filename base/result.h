@@ -2,8 +2,8 @@
 //
 // An Error carries a code (what kind of failure a caller reacts to), the errno where there was one,
 // and a message for a person: what was being done, to what, why it failed and what to do.
-// Nothing here throws. CHECK is for broken invariants of the program itself and stays on in release;
-// damage on disk, hostile input and full disks are Errors, never CHECKs.
+// Nothing here throws. CHECK is for broken invariants of the program itself and stays on in
+// release; damage on disk, hostile input and full disks are Errors, never CHECKs.
 #pragma once
 
 #include <cstdlib>
@@ -15,17 +15,17 @@
 namespace holdfast {
 
 enum class ErrorCode {
-  kFailed,        // no better word
-  kUsage,         // the caller asked for something that makes no sense
-  kNotFound,      // no such path, time, snapshot, chunk
-  kExists,        // would overwrite
-  kDamaged,       // bytes on disk are not what was written
-  kNoSpace,       // ENOSPC, EDQUOT
-  kPermission,    // EACCES, EPERM
-  kChanged,       // moved under our feet: retry later
-  kBusy,          // another process holds it
-  kUnsupported,   // newer format, missing kernel feature
-  kInterrupted,   // stop was requested
+  kFailed,       // no better word
+  kUsage,        // the caller asked for something that makes no sense
+  kNotFound,     // no such path, time, snapshot, chunk
+  kExists,       // would overwrite
+  kDamaged,      // bytes on disk are not what was written
+  kNoSpace,      // ENOSPC, EDQUOT
+  kPermission,   // EACCES, EPERM
+  kChanged,      // moved under our feet: retry later
+  kBusy,         // another process holds it
+  kUnsupported,  // newer format, missing kernel feature
+  kInterrupted,  // stop was requested
 };
 
 struct [[nodiscard]] Error {
@@ -34,12 +34,16 @@ struct [[nodiscard]] Error {
   std::string message;
 
   // The same error, with what was being done put in front of its message.
-  Error in(const std::string& context) const& { return {code, sys_errno, context + ": " + message}; }
+  Error in(const std::string& context) const& {
+    return {code, sys_errno, context + ": " + message};
+  }
 };
 
 // An Error from errno: "<doing>: <strerror>". The code follows the errno.
 Error errno_error(int sys_errno, std::string doing);
-inline Error make_error(ErrorCode code, std::string message) { return {code, 0, std::move(message)}; }
+inline Error make_error(ErrorCode code, std::string message) {
+  return {code, 0, std::move(message)};
+}
 
 template <class T>
 class [[nodiscard]] Result {
@@ -87,16 +91,16 @@ using Status = Result<void>;
 #define HF_CONCAT_INNER(a, b) a##b
 #define HF_CONCAT(a, b) HF_CONCAT_INNER(a, b)
 // Returns the error of `expression`, if it has one.
-#define TRY(expression)                                          \
-  do {                                                           \
-    if (auto try_status = (expression); !try_status.ok()) {      \
-      return try_status.error();                                 \
-    }                                                            \
+#define TRY(expression)                                     \
+  do {                                                      \
+    if (auto try_status = (expression); !try_status.ok()) { \
+      return try_status.error();                            \
+    }                                                       \
   } while (false)
 // Declares `declaration` with the value of `expression`, or returns its error.
-#define TRY_ASSIGN(declaration, expression)                      \
-  auto HF_CONCAT(try_result_, __LINE__) = (expression);          \
-  if (!HF_CONCAT(try_result_, __LINE__).ok()) {                  \
-    return HF_CONCAT(try_result_, __LINE__).error();             \
-  }                                                              \
+#define TRY_ASSIGN(declaration, expression)             \
+  auto HF_CONCAT(try_result_, __LINE__) = (expression); \
+  if (!HF_CONCAT(try_result_, __LINE__).ok()) {         \
+    return HF_CONCAT(try_result_, __LINE__).error();    \
+  }                                                     \
   declaration = std::move(*HF_CONCAT(try_result_, __LINE__))

@@ -17,8 +17,8 @@ struct Sequence {
   auto operator<=>(const Sequence&) const = default;
 };
 
-// One filesystem object over its life, through renames and hard links. 0 means "none"; the parent of
-// every root directory is node 0.
+// One filesystem object over its life, through renames and hard links. 0 means "none"; the parent
+// of every root directory is node 0.
 struct NodeId {
   uint64_t value = 0;
   auto operator<=>(const NodeId&) const = default;
@@ -31,7 +31,8 @@ struct ChunkId {
   bool is_zero() const { return *this == ChunkId{}; }
 };
 
-// XXH3-128 (seed 0) of a whole content, in the byte order that xxh128sum prints (canonical, big-endian).
+// XXH3-128 (seed 0) of a whole content, in the byte order that xxh128sum prints (canonical,
+// big-endian).
 struct ContentHash {
   std::array<uint8_t, 16> bytes{};
   auto operator<=>(const ContentHash&) const = default;

@@ -43,7 +43,8 @@ std::optional<int64_t> peek_wall(std::string_view bytes) {
 Error damaged_row(const char* table, const std::string& key) {
   return make_error(ErrorCode::kDamaged, std::string("the journal's table ") + table +
                                              " is damaged at " + key +
-                                             "; move the journal directory of the state away; the next start makes it anew from the packs");
+                                             "; move the journal directory of the state away; the "
+                                             "next start makes it anew from the packs");
 }
 
 std::string at_seq(Sequence seq) { return "@" + std::to_string(seq.value); }

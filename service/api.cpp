@@ -132,7 +132,8 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
                    {"free_bytes", space.free_bytes}};
   json["verdicts"] = Json::object();
   std::vector<std::string> problems = engine.problems;
-  TRY(state_.store->check_presence(*txn, [&](const std::string& problem) { problems.push_back(problem); }));
+  TRY(state_.store->check_presence(
+      *txn, [&](const std::string& problem) { problems.push_back(problem); }));
   json["healthy"] = problems.empty();
   json["problems"] = problems;
   sink.write(json_line(json));

@@ -1,5 +1,6 @@
-// Api: every command as a request: method, path, parameters in, JSON lines (or raw bytes for cat) out.
-// The service answers it over HTTP, a command without a service calls it directly; there is no other way.
+// Api: every command as a request: method, path, parameters in, JSON lines (or raw bytes for cat)
+// out. The service answers it over HTTP, a command without a service calls it directly; there is no
+// other way.
 //
 //   GET    /v1/status                      POST   /v1/flush?timeout=
 //   GET    /v1/log?path=&since=&until=&kind=&verdict=&root=&limit=&reverse=&follow=
@@ -9,8 +10,8 @@
 //   DELETE /v1/snapshots?name=             POST   /v1/check?read_data=
 //   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
 //
-// `cwd` says what relative paths are relative to. Long work reports {"progress": …} lines before its
-// result. Called from any thread but the engine's.
+// `cwd` says what relative paths are relative to. Long work reports {"progress": …} lines before
+// its result. Called from any thread but the engine's.
 #pragma once
 
 #include <functional>
@@ -43,7 +44,7 @@ class ApiSink {
   virtual bool cancelled() = 0;
 };
 
-const char* error_code_name(ErrorCode code);                  // "not_found", ... in JSON
+const char* error_code_name(ErrorCode code);  // "not_found", ... in JSON
 ErrorCode error_code_of_name(std::string_view name);
 
 class Api {

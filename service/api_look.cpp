@@ -32,7 +32,8 @@ struct LogFilter {
 
   bool takes(Query& query, const Record& record) const {
     const bool link = record.kind == RecordKind::kLink;
-    if (!kinds.empty() && !kinds.contains(link ? "create" : record_kind_name(record.kind))) return false;
+    if (!kinds.empty() && !kinds.contains(link ? "create" : record_kind_name(record.kind)))
+      return false;
     if (!verdicts.empty() && !verdicts.contains(verdict_name(record.verdict))) return false;
     if (root.empty() && !below) return true;
     const auto [root_name, path] = query.place(record);
@@ -45,7 +46,8 @@ struct LogFilter {
 
 Status check_words(const LogFilter& filter) {
   for (const std::string& kind : filter.kinds) {
-    if (!record_kind_of(kind)) return make_error(ErrorCode::kUsage, "there is no kind \"" + kind + "\"");
+    if (!record_kind_of(kind))
+      return make_error(ErrorCode::kUsage, "there is no kind \"" + kind + "\"");
   }
   for (const std::string& verdict : filter.verdicts) {
     if (!verdict_of(verdict)) {
@@ -128,10 +130,11 @@ Status Api::log(const ApiRequest& request, ApiSink& sink) {
     if (*committed <= seen) continue;
     TRY_ASSIGN(auto now, state_.env->begin_read());
     Query now_query(state_, *now);
-    TRY(state_.journal->for_each_record(*now, Sequence{seen.value + 1}, false, [&](const Record& record) {
-      if (!filter.takes(now_query, record)) return Visit::kContinue;
-      return sink.write(json_line(now_query.record(record))) ? Visit::kContinue : Visit::kStop;
-    }));
+    TRY(state_.journal->for_each_record(
+        *now, Sequence{seen.value + 1}, false, [&](const Record& record) {
+          if (!filter.takes(now_query, record)) return Visit::kContinue;
+          return sink.write(json_line(now_query.record(record))) ? Visit::kContinue : Visit::kStop;
+        }));
     seen = *committed;
   }
   return {};
@@ -152,9 +155,11 @@ Status Api::history(const ApiRequest& request, ApiSink& sink) {
       if (after) return Visit::kStop;
       if (record.seq < life.since) return Visit::kContinue;
       // Another name of the same file coming or going is that name's history, not this one's.
-      const bool about_a_name = record.kind == RecordKind::kLink || record.kind == RecordKind::kDelete ||
+      const bool about_a_name = record.kind == RecordKind::kLink ||
+                                record.kind == RecordKind::kDelete ||
                                 record.kind == RecordKind::kCreate;
-      if (about_a_name && record.seq != life.since && record.seq != life.until) return Visit::kContinue;
+      if (about_a_name && record.seq != life.since && record.seq != life.until)
+        return Visit::kContinue;
       if (!shown.insert(record.seq.value).second) return Visit::kContinue;
       return sink.write(json_line(query.record(record))) ? Visit::kContinue : Visit::kStop;
     }));
@@ -180,7 +185,8 @@ Status Api::ls(const ApiRequest& request, ApiSink& sink) {
     json["at"] = at.seq.value;
     json["root"] = path.root.name;
     put_path(json, "path", path.relative);
-    return sink.write(json_line(json)) ? Status() : make_error(ErrorCode::kInterrupted, "interrupted");
+    return sink.write(json_line(json)) ? Status()
+                                       : make_error(ErrorCode::kInterrupted, "interrupted");
   };
   if (request.get("path").empty()) {
     for (const Root& root : query.roots()) {
@@ -201,7 +207,8 @@ Status Api::ls(const ApiRequest& request, ApiSink& sink) {
     TRY(state_.journal->for_each_entry(*txn, level.dir, at.seq, [&](const Entry& entry) {
       const UserPath path{level.path.root, join_path(level.path.relative, entry.name)};
       failed = show(path, entry.node);
-      if (entry.type == FileType::kDir && request.flag("recursive")) below.push_back({entry.node, path});
+      if (entry.type == FileType::kDir && request.flag("recursive"))
+        below.push_back({entry.node, path});
       return failed.ok() ? Visit::kContinue : Visit::kStop;
     }));
     TRY(failed);
@@ -215,7 +222,8 @@ Status Api::cat(const ApiRequest& request, ApiSink& sink) {
   Query query(state_, *txn);
   TRY_ASSIGN(const Moment at, query.moment(request.get("at"), clock_.wall_ns()));
   TRY_ASSIGN(const UserPath path, query.path(request.get("path"), request.get("cwd")));
-  const std::string shown = display_path(request.get("path")) + " at @" + std::to_string(at.seq.value);
+  const std::string shown =
+      display_path(request.get("path")) + " at @" + std::to_string(at.seq.value);
   auto found = state_.journal->locate(*txn, path.root.node, path.relative, at.seq);
   if (!found.ok()) return found.error().in(shown);
   TRY_ASSIGN(const auto version, state_.journal->version(*txn, found->node, at.seq));
@@ -224,7 +232,8 @@ Status Api::cat(const ApiRequest& request, ApiSink& sink) {
   }
   if (version->content.kind == ContentKind::kEmpty) return {};
   if (!version->content.stored()) {
-    return make_error(ErrorCode::kNotFound, shown + ": the content was not stored: " + version->note);
+    return make_error(ErrorCode::kNotFound,
+                      shown + ": the content was not stored: " + version->note);
   }
   ChunkReader reader(*state_.store, *txn);
   const Error interrupted = make_error(ErrorCode::kInterrupted, "interrupted");
@@ -244,7 +253,8 @@ Status Api::cat(const ApiRequest& request, ApiSink& sink) {
         return {};
       }));
   if (hasher.finish() != version->hash) {
-    return make_error(ErrorCode::kDamaged, shown + ": the stored content does not have the recorded hash");
+    return make_error(ErrorCode::kDamaged,
+                      shown + ": the stored content does not have the recorded hash");
   }
   return {};
 }
@@ -281,7 +291,8 @@ class Differ {
     std::optional<NodeId> before, after;
   };
 
-  Status show(const UserPath& path, const std::optional<Record>& was, const std::optional<Record>& is) {
+  Status show(const UserPath& path, const std::optional<Record>& was,
+              const std::optional<Record>& is) {
     const char* change = nullptr;
     if (!was && is) {
       change = "added";
@@ -305,7 +316,8 @@ class Differ {
     json["type"] = file_type_name(is ? is->type : was->type);
     if (was) json["a"] = query_.record(*was);
     if (is) json["b"] = query_.record(*is);
-    return sink_.write(json_line(json)) ? Status() : make_error(ErrorCode::kInterrupted, "interrupted");
+    return sink_.write(json_line(json)) ? Status()
+                                        : make_error(ErrorCode::kInterrupted, "interrupted");
   }
 
   Status open(const Pair& pair, const std::optional<Record>& was, const std::optional<Record>& is,
@@ -325,7 +337,8 @@ class Differ {
     }
     for (auto name = names.rbegin(); name != names.rend(); ++name) {
       stack.push_back({{pair.path.root, join_path(pair.path.relative, name->first)},
-                       name->second.first, name->second.second});
+                       name->second.first,
+                       name->second.second});
     }
     return {};
   }
@@ -353,7 +366,8 @@ Status Api::diff(const ApiRequest& request, ApiSink& sink) {
   if (const std::string text = request.get("path"); !text.empty()) {
     TRY_ASSIGN(UserPath path, query.path(text, request.get("cwd")));
     if (!node_at(path, a.seq) && !node_at(path, b.seq)) {
-      return make_error(ErrorCode::kNotFound, display_path(text) + " is in neither of the two moments");
+      return make_error(ErrorCode::kNotFound,
+                        display_path(text) + " is in neither of the two moments");
     }
     paths.push_back(std::move(path));
   } else {

@@ -147,7 +147,8 @@ Status run_plan(State& state, const RestorePlan& plan, Sequence at, const Restor
   return failed;
 }
 
-Json restore_json(const Moment& at, const RestoreResult& sum, bool dry_run, const std::string& undo) {
+Json restore_json(const Moment& at, const RestoreResult& sum, bool dry_run,
+                  const std::string& undo) {
   Json json;
   json["at"] = {{"seq", at.seq.value}, {"time", format_time(at.time_ns)}};
   json["files"] = sum.files;
@@ -162,7 +163,8 @@ Json restore_json(const Moment& at, const RestoreResult& sum, bool dry_run, cons
     json["failed"].push_back(std::move(entry));
   }
   json["warnings"] = Json::array();
-  for (const std::string& warning : sum.warnings) json["warnings"].push_back(to_utf8_lossy(warning));
+  for (const std::string& warning : sum.warnings)
+    json["warnings"].push_back(to_utf8_lossy(warning));
   json["dry_run"] = dry_run;
   json["undo"] = undo.empty() ? Json() : Json(undo);
   return json;
@@ -219,11 +221,13 @@ namespace {
 // Every content that a record refers to must be found, through all levels of its recipes.
 class ContentCheck {
  public:
-  ContentCheck(State& state, const LmdbTxn& txn, const std::function<void(const std::string&)>& finding)
+  ContentCheck(State& state, const LmdbTxn& txn,
+               const std::function<void(const std::string&)>& finding)
       : state_(state), txn_(txn), reader_(*state.store, txn), finding_(finding) {}
 
   void check(const Record& record) {
-    if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe) return;
+    if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe)
+      return;
     std::string missing;
     if (!complete(record.content.id, record.content.kind == ContentKind::kRecipe, missing)) {
       finding_("record @" + std::to_string(record.seq.value) + " (" + display_path(record.name) +

@@ -16,8 +16,8 @@ namespace holdfast {
 namespace {
 
 constexpr int kCompressionLevel = 1;
-constexpr size_t kReadBytes = 4 * 1024 * 1024;      // at least one chunk of the largest size
-constexpr size_t kSegmentBytes = 1024 * 1024;       // of a long file, given to another worker
+constexpr size_t kReadBytes = 4 * 1024 * 1024;         // at least one chunk of the largest size
+constexpr size_t kSegmentBytes = 1024 * 1024;          // of a long file, given to another worker
 constexpr uint64_t kSpreadBytesMin = 4 * 1024 * 1024;  // shorter files stay with one worker
 
 int64_t monotonic_ns() {
@@ -258,8 +258,9 @@ ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, Fram
   return id;
 }
 
-// Reads one long file: finds its data, cuts it, and spreads the hashing and compressing of a very long
-// one over the workers. Parts are put together in order, whatever order the segments finish in.
+// Reads one long file: finds its data, cuts it, and spreads the hashing and compressing of a very
+// long one over the workers. Parts are put together in order, whatever order the segments finish
+// in.
 class Capturer::LongRead {
  public:
   LongRead(Work& work, const CaptureTask& task, int fd, const StatxResult& st)
@@ -437,7 +438,8 @@ void Capturer::do_segment(Segment& segment) {
   std::string_view rest = segment.bytes;
   for (const uint32_t length : segment.cuts) {
     const std::string_view bytes = rest.substr(0, length);
-    parts.push_back({PartKind::kData, length, work.store_chunk(bytes, ChunkKind::kData, own, awaited)});
+    parts.push_back(
+        {PartKind::kData, length, work.store_chunk(bytes, ChunkKind::kData, own, awaited)});
     rest.remove_prefix(length);
   }
   own.finish();

@@ -1,9 +1,9 @@
-// Capture: reading names of one directory into values: metadata, content hash, chunks. Runs on worker
-// threads; takes values, returns values; touches no shared state but the store's index (through a
-// ReadTxn of its own) and PendingChunks.
+// Capture: reading names of one directory into values: metadata, content hash, chunks. Runs on
+// worker threads; takes values, returns values; touches no shared state but the store's index
+// (through a ReadTxn of its own) and PendingChunks.
 //
-// A captured content is proven stable: statx before and after the read are the same, else it is read
-// again, and after kCaptureAttemptsMax the last reading is kept and flagged unstable.
+// A captured content is proven stable: statx before and after the read are the same, else it is
+// read again, and after kCaptureAttemptsMax the last reading is kept and flagged unstable.
 #pragma once
 
 #include <array>
@@ -27,8 +27,8 @@ inline constexpr int kCaptureAttemptsMax = 3;
 
 FileStat to_file_stat(const StatxResult& statx);
 
-// Chunks that a worker has taken on and that no transaction has committed yet, so that two workers do not
-// store the same chunk. Thread-safe; bounded by what a batch holds.
+// Chunks that a worker has taken on and that no transaction has committed yet, so that two workers
+// do not store the same chunk. Thread-safe; bounded by what a batch holds.
 class PendingChunks {
  public:
   bool claim(const ChunkId& id);  // true: the caller must store it
@@ -44,7 +44,8 @@ class PendingChunks {
   Shard& shard_of(const ChunkId& id) { return shards_[id.bytes[31] & 15]; }
 };
 
-// One name to capture, through the open directory (O_PATH) that holds it: renames above do not matter.
+// One name to capture, through the open directory (O_PATH) that holds it: renames above do not
+// matter.
 struct CaptureItem {
   NodeId dir;
   std::shared_ptr<Fd> dir_fd;
@@ -53,7 +54,7 @@ struct CaptureItem {
 
 // Neighbours that are captured together and share frames.
 struct CaptureTask {
-  size_t root = 0;          // index in the engine
+  size_t root = 0;  // index in the engine
   std::vector<CaptureItem> items;
   uint64_t epoch = 0;
   uint64_t generation = 0;  // of the engine's batches; an aborted batch ends a generation
@@ -110,9 +111,9 @@ struct CaptureContext {
   LmdbEnv* env = nullptr;
   Store* store = nullptr;
   PendingChunks* pending = nullptr;
-  std::function<void(CaptureOutput)> emit;               // may block: back-pressure
-  std::function<bool(Segment&)> offer_segment;           // false: full, do it yourself
-  std::function<bool(Segment&)> take_segment;            // to help while waiting
+  std::function<void(CaptureOutput)> emit;      // may block: back-pressure
+  std::function<bool(Segment&)> offer_segment;  // false: full, do it yourself
+  std::function<bool(Segment&)> take_segment;   // to help while waiting
 };
 
 // One worker's tools; one thread.

@@ -169,8 +169,8 @@ Result<WriteTxn*> Engine::txn() {
   TRY_ASSIGN(const FreeSpace space, free_space(state_.dir));
   if (space.free_bytes < reserve_bytes(space.total_bytes)) {
     return make_error(ErrorCode::kNoSpace,
-                      "the disk of the state " + state_.dir + " is full: " +
-                          words_for_bytes(space.free_bytes) + " of " +
+                      "the disk of the state " + state_.dir +
+                          " is full: " + words_for_bytes(space.free_bytes) + " of " +
                           words_for_bytes(space.total_bytes) + " free, " +
                           words_for_bytes(reserve_bytes(space.total_bytes)) +
                           " are kept in reserve; free some space, and watching goes on by itself");
@@ -201,8 +201,9 @@ Status Engine::append(Record& record) {
 
 Status Engine::commit_if_due() {
   if (!batch_) return {};
-  const bool full = batch_->ops >= options_.batch_ops_max ||
-                    state_.store->batch_bytes() + batch_->records.size() >= options_.batch_bytes_max;
+  const bool full =
+      batch_->ops >= options_.batch_ops_max ||
+      state_.store->batch_bytes() + batch_->records.size() >= options_.batch_bytes_max;
   const bool idle = walk_stack_.empty() && captures_.empty() && group_.items.empty() &&
                     pipeline_.tasks_outstanding() == 0 && missing_.empty();
   const bool old = clock_.boottime_ns() - batch_->opened_ns >= options_.batch_age_ns;
@@ -233,8 +234,8 @@ Status Engine::commit() {
   return state_.store->after_commit();
 }
 
-// Undoes the batch and marks everything to be looked at again. What was in flight is dropped when it
-// arrives, by its generation.
+// Undoes the batch and marks everything to be looked at again. What was in flight is dropped when
+// it arrives, by its generation.
 void Engine::fail_batch(const Error& error) {
   if (error.message != last_problem_) log_.error(error.message);
   last_problem_ = error.message;
@@ -362,7 +363,8 @@ Status Engine::finish_flushes(bool& progress) {
   TRY(commit());
   TRY_ASSIGN(auto read, state_.env->begin_read());
   TRY_ASSIGN(const Head head, state_.journal->head(*read));
-  std::vector<Waiter> finished(std::make_move_iterator(done), std::make_move_iterator(waiters_.end()));
+  std::vector<Waiter> finished(std::make_move_iterator(done),
+                               std::make_move_iterator(waiters_.end()));
   waiters_.erase(done, waiters_.end());
   for (Waiter& waiter : finished) waiter.done(head.seq);
   progress = true;
@@ -483,12 +485,14 @@ EngineStatus Engine::status() const {
     for (const std::string& problem : root->degraded) status.problems.push_back(problem);
     if (!root->unlisted.empty()) {
       status.problems.push_back(std::to_string(root->unlisted.size()) + " directories of " +
-                                root->spec.name + " cannot be read, so nothing in them is kept; "
+                                root->spec.name +
+                                " cannot be read, so nothing in them is kept; "
                                 "holdfast log --kind gap names them");
     }
     if (root->lost) {
-      status.problems.push_back(root->spec.path + " is not there; nothing is recorded as deleted, "
-                                                  "and watching resumes when it is back");
+      status.problems.push_back(root->spec.path +
+                                " is not there; nothing is recorded as deleted, "
+                                "and watching resumes when it is back");
     }
     status.roots.push_back(std::move(entry));
   }

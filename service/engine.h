@@ -1,19 +1,20 @@
-// Engine: the one owner of all mutable state while a service runs: what is dirty, what is being looked
-// at, and the batch that is being written.
+// Engine: the one owner of all mutable state while a service runs: what is dirty, what is being
+// looked at, and the batch that is being written.
 //
-//   hints -> DirtySet -> look (scan or statx) -> compare with the journal -> capture -> records -> batch
+//   hints -> DirtySet -> look (scan or statx) -> compare with the journal -> capture -> records ->
+//   batch
 //
-// One thread, the loop's. step() does a bounded piece of work and never waits for workers; tests turn it
-// by hand. A batch is one LMDB transaction plus the frames it refers to; it is closed (journal frame,
-// fdatasync, commit) when it is 100 ms old, large, or nothing else is to be done. The write transaction
-// itself is the view of what is not committed yet.
+// One thread, the loop's. step() does a bounded piece of work and never waits for workers; tests
+// turn it by hand. A batch is one LMDB transaction plus the frames it refers to; it is closed
+// (journal frame, fdatasync, commit) when it is 100 ms old, large, or nothing else is to be done.
+// The write transaction itself is the view of what is not committed yet.
 //
-// Consistency: a directory is looked at by one operation at a time (busy_dirs_), a name captured by one
-// (busy_names_); what arrives meanwhile waits in the dirty set. Every item carries an epoch: flush() is
-// done when nothing of its epoch or an earlier one is left and the batch is durable.
+// Consistency: a directory is looked at by one operation at a time (busy_dirs_), a name captured by
+// one (busy_names_); what arrives meanwhile waits in the dirty set. Every item carries an epoch:
+// flush() is done when nothing of its epoch or an earlier one is left and the batch is durable.
 //
-// Failure: whatever goes wrong while a batch is written (disk full above all), the batch is undone in both
-// LMDB and packs, the roots are marked to be looked at again, and work resumes when it can.
+// Failure: whatever goes wrong while a batch is written (disk full above all), the batch is undone
+// in both LMDB and packs, the roots are marked to be looked at again, and work resumes when it can.
 #pragma once
 
 #include <deque>
@@ -71,8 +72,8 @@ struct EngineStatus {
 
 class Engine {
  public:
-  // `state`, `clock` and `log` outlive the engine. `wake` is called from worker threads when step() has
-  // something to do.
+  // `state`, `clock` and `log` outlive the engine. `wake` is called from worker threads when step()
+  // has something to do.
   Engine(State& state, const Clock& clock, Log& log, EngineOptions options,
          std::function<void()> wake);
   ~Engine();
@@ -81,13 +82,14 @@ class Engine {
   Status add_root(const RootSpec& spec);  // and begins to reconcile it
   Status stop();                          // commits what is open and journals the stop
 
-  bool step();                            // false: nothing to do before next_wake_ns() or wake
-  int64_t next_wake_ns() const;           // clock.boottime_ns() when to step again at the latest
+  bool step();                   // false: nothing to do before next_wake_ns() or wake
+  int64_t next_wake_ns() const;  // clock.boottime_ns() when to step again at the latest
   void wait(int64_t timeout_ns) { pipeline_.wait(timeout_ns); }
   void drain_watchers();
   std::vector<int> watch_fds() const;
 
-  // Calls back, from step(), with the sequence that covers everything that happened before this call.
+  // Calls back, from step(), with the sequence that covers everything that happened before this
+  // call.
   void flush(std::function<void(Result<Sequence>)> done);
   void reconcile_all(const std::string& why);
   // These take effect in a batch of their own, durable on return. Call flush() first.
@@ -153,8 +155,8 @@ class Engine {
   Status apply_move(size_t root, Record& record, const Place& place);
   Status displace(size_t root, const Entry& old);
   Status resolve_missing(bool everything);
-  Status delete_tree(size_t root, NodeId parent, const std::string& name, NodeId node, FileType type,
-                     bool offline);
+  Status delete_tree(size_t root, NodeId parent, const std::string& name, NodeId node,
+                     FileType type, bool offline);
   Status delete_one(size_t root, NodeId parent, const std::string& name, NodeId node, FileType type,
                     bool offline);
   Result<bool> alive(NodeId dir);

@@ -57,8 +57,8 @@ bool Engine::still_there(size_t index, NodeId parent, const std::string& name, u
   return st.ok() && st->inode == inode;
 }
 
-Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name, FileType type,
-                                    const FileStat& stat) {
+Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name,
+                                    FileType type, const FileStat& stat) {
   Place place;
   TRY_ASSIGN(WriteTxn * open, txn());
   const Journal& journal = *state_.journal;
@@ -148,8 +148,8 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
   return append(record);
 }
 
-// The same move, with what was read at its new place: one record, so that no moment shows the new name
-// with the content of before.
+// The same move, with what was read at its new place: one record, so that no moment shows the new
+// name with the content of before.
 Status Engine::apply_move(size_t index, Record& record, const Place& place) {
   const Record& before = *place.version;
   if (place.old) TRY(displace(index, *place.old));
@@ -188,7 +188,8 @@ Status Engine::captured(CaptureOutput output) {
   return apply_parked();
 }
 
-// Journals the results whose chunks have all arrived; chunks of other workers may still be on their way.
+// Journals the results whose chunks have all arrived; chunks of other workers may still be on their
+// way.
 Status Engine::apply_parked() {
   std::vector<Parked> waiting;
   std::vector<Parked> now = std::move(parked_);
@@ -253,7 +254,8 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
     const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
     const bool same_content = before.content == record.content && before.hash == record.hash;
     if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
-        before.link_target == record.link_target && (before.flags & kept) == (record.flags & kept)) {
+        before.link_target == record.link_target &&
+        (before.flags & kept) == (record.flags & kept)) {
       return {};
     }
     record.kind = same_content ? RecordKind::kAttrib : RecordKind::kModify;
@@ -282,9 +284,11 @@ Status Engine::resolve_missing(bool everything) {
   if (!everything && now < missing_check_ns_) return {};
   missing_check_ns_ = now + kMissingWaitNs / 8;
   const bool walking = !walk_stack_.empty() || scans_running_ > 0;
-  // What a walk missed may turn up later in the same walk; what an event told comes with its other half.
+  // What a walk missed may turn up later in the same walk; what an event told comes with its other
+  // half.
   const auto due = missing_.take_if([&](const MissingName& missing) {
-    return everything || ((!walking || !missing.offline) && now - missing.since_ns >= kMissingWaitNs);
+    return everything ||
+           ((!walking || !missing.offline) && now - missing.since_ns >= kMissingWaitNs);
   });
   for (const MissingName& missing : due) {
     TRY_ASSIGN(WriteTxn * open, txn());

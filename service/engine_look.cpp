@@ -1,5 +1,5 @@
-// The engine's looking half: what is dirty or to be walked is opened, watched, listed and compared with
-// the journal.
+// The engine's looking half: what is dirty or to be walked is opened, watched, listed and compared
+// with the journal.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -32,9 +32,8 @@ Status Engine::start_work(bool& progress) {
     }
     for (int taken = 0; taken < 64 && captures_.size() < kCaptureBacklogMax; ++taken) {
       if (root.lost || scans_running_ >= kScansMax) break;
-      auto dirty = root.dirty->take(now, !waiters_.empty(), [&](NodeId dir) {
-        return busy_dirs_.contains(dir);
-      });
+      auto dirty = root.dirty->take(now, !waiters_.empty(),
+                                    [&](NodeId dir) { return busy_dirs_.contains(dir); });
       if (!dirty) break;
       progress = true;
       // Found by looking through a whole tree again, not announced by an event.
@@ -59,7 +58,8 @@ Status Engine::start_work(bool& progress) {
     dirty.all = dirty.recursive = dirty.self = true;
     dirty.epoch = walk.epoch;
     auto status = look_at(walk.root, std::move(dirty), walk.offline);
-    if (auto left = outstanding_.find(walk.epoch); left != outstanding_.end() && --left->second == 0) {
+    if (auto left = outstanding_.find(walk.epoch);
+        left != outstanding_.end() && --left->second == 0) {
       outstanding_.erase(left);
     }
     TRY(status);
@@ -74,10 +74,12 @@ Status Engine::start_work(bool& progress) {
   return {};
 }
 
-// Opens the directory by its present path and makes sure that it is the node the journal means. Where it
-// is not, the doubt moves up to its parent, which will find out, and what was to be looked at waits: the
-// directory may only have moved. (If it is gone, it is forgotten then.) nullptr: nothing to look at now.
-Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty, std::string& path) {
+// Opens the directory by its present path and makes sure that it is the node the journal means.
+// Where it is not, the doubt moves up to its parent, which will find out, and what was to be looked
+// at waits: the directory may only have moved. (If it is gone, it is forgotten then.) nullptr:
+// nothing to look at now.
+Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty,
+                                             std::string& path) {
   RootState& root = *roots_[index];
   const NodeId dir = dirty.dir;
   TRY_ASSIGN(WriteTxn * open, txn());
@@ -103,8 +105,8 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   if (fd.ok()) {
     if (auto statx = statx_fd(fd->get()); statx.ok()) st = *statx;
   }
-  const bool same = st && (dir == root.root.node ||
-                           same_identity(*version, FileType::kDir, to_file_stat(*st)));
+  const bool same =
+      st && (dir == root.root.node || same_identity(*version, FileType::kDir, to_file_stat(*st)));
   if (!same) {
     if (dir != root.root.node) {
       const int64_t now = clock_.boottime_ns();
@@ -112,7 +114,8 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
       root.dirty->add_name(version->parent, version->name, dirty.epoch, now);
       if (dirty.all) root.dirty->add_dir(dir, dirty.recursive, dirty.epoch, later);
       if (dirty.self) root.dirty->add_self(dir, dirty.epoch, later);
-      for (const std::string& name : dirty.names) root.dirty->add_name(dir, name, dirty.epoch, later);
+      for (const std::string& name : dirty.names)
+        root.dirty->add_name(dir, name, dirty.epoch, later);
     }
     return std::shared_ptr<Fd>();
   }
@@ -211,7 +214,8 @@ Status Engine::scanned(ScanResult result) {
   if (result.task.generation != generation_) return {};
   --scans_running_;
   busy_dirs_.erase(result.task.dir);
-  if (auto left = outstanding_.find(result.task.epoch); --left->second == 0) outstanding_.erase(left);
+  if (auto left = outstanding_.find(result.task.epoch); --left->second == 0)
+    outstanding_.erase(left);
   RootState& root = *roots_[result.task.root];
   if (!result.status.ok()) {
     if (result.status.error().code == ErrorCode::kNotFound) return {};
@@ -221,7 +225,8 @@ Status Engine::scanned(ScanResult result) {
     Record gap;
     gap.kind = RecordKind::kGap;
     gap.root = root.root.node;
-    gap.note = "cannot list " + display_path(result.task.path) + ": " + result.status.error().message;
+    gap.note =
+        "cannot list " + display_path(result.task.path) + ": " + result.status.error().message;
     return append(gap);
   }
   root.unlisted.erase(result.task.dir);
@@ -276,8 +281,10 @@ Status Engine::compare(Look& look) {
   auto now = look.entries.begin();
   auto old = known.begin();
   while (now != look.entries.end() || old != known.end()) {
-    const bool take_now = now != look.entries.end() && (old == known.end() || now->name <= old->name);
-    const bool take_old = old != known.end() && (now == look.entries.end() || old->name <= now->name);
+    const bool take_now =
+        now != look.entries.end() && (old == known.end() || now->name <= old->name);
+    const bool take_old =
+        old != known.end() && (now == look.entries.end() || old->name <= now->name);
     const std::string name = take_now ? now->name : old->name;
     TRY(compare_name(look, name, take_now ? &now->stat : nullptr,
                      take_old ? std::optional<Entry>(*old) : std::nullopt));
@@ -329,9 +336,9 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
   const FileStat stat = to_file_stat(now);
   TRY_ASSIGN(Place found, place(look.root, look.dir, name, type, stat));
   if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
-    const bool unread = type == FileType::kFile &&
-                        (look.offline || found.version->stat.size != stat.size ||
-                         found.version->stat.mtime_ns != stat.mtime_ns);
+    const bool unread =
+        type == FileType::kFile && (look.offline || found.version->stat.size != stat.size ||
+                                    found.version->stat.mtime_ns != stat.mtime_ns);
     // The move changed the ctime, so that no later look would notice other attributes.
     if (auto xattrs = read_xattrs_of_name(look.dir_fd->get(), name); !unread && xattrs.ok()) {
       found.version->xattrs.clear();
@@ -382,7 +389,8 @@ Status Engine::compare_self(Look& look) {
   if (!version) return {};
   FileStat stat = to_file_stat(look.self);
   if (!look.xattrs) {
-    // A change of attributes that came without its own hint is found by ctime at the next full look.
+    // A change of attributes that came without its own hint is found by ctime at the next full
+    // look.
     look.xattrs = version->xattrs;
   }
   if (version->stat == stat && version->xattrs == *look.xattrs) return {};

@@ -36,7 +36,8 @@ Status DirectGate::start() {
     TRY_ASSIGN(const auto roots, state_.journal->roots(*txn));
     for (const Root& root : roots) {
       TRY_ASSIGN(const auto excludes, state_.journal->meta(*txn, "excludes:" + root.name));
-      specs.push_back({root.name, root.path, excludes ? split_lines(*excludes) : std::vector<std::string>{}});
+      specs.push_back(
+          {root.name, root.path, excludes ? split_lines(*excludes) : std::vector<std::string>{}});
     }
   }
   for (const RootSpec& spec : specs) {
@@ -63,8 +64,8 @@ Result<Sequence> DirectGate::flush(int64_t timeout_ns) {
   return *answer;
 }
 
-Result<Snapshot> DirectGate::snapshot(const std::string& message,
-                                      const std::vector<std::pair<std::string, std::string>>& tags) {
+Result<Snapshot> DirectGate::snapshot(
+    const std::string& message, const std::vector<std::pair<std::string, std::string>>& tags) {
   TRY(start());
   return engine_->snapshot(message, tags);
 }
@@ -100,8 +101,10 @@ Result<EngineStatus> DirectGate::status() {
     }
     status.roots.push_back(std::move(entry));
   }
-  status.problems.push_back("no service is running on this state: nothing is being watched; start it "
-                            "with: holdfast --state " + state_.dir + " watch DIR");
+  status.problems.push_back(
+      "no service is running on this state: nothing is being watched; start it "
+      "with: holdfast --state " +
+      state_.dir + " watch DIR");
   return status;
 }
 

@@ -1,6 +1,6 @@
 // Gate: how a request reaches the engine from another thread, or from a command that runs without a
-// service. Every call may block until the engine answers; none may be called on the engine's own thread
-// while a loop runs.
+// service. Every call may block until the engine answers; none may be called on the engine's own
+// thread while a loop runs.
 #pragma once
 
 #include <optional>
@@ -16,20 +16,22 @@ class Gate {
   virtual ~Gate() = default;
   // Everything that happened before the call is durable at the returned sequence.
   virtual Result<Sequence> flush(int64_t timeout_ns) = 0;
-  virtual Result<Snapshot> snapshot(const std::string& message,
-                                    const std::vector<std::pair<std::string, std::string>>& tags) = 0;
+  virtual Result<Snapshot> snapshot(
+      const std::string& message, const std::vector<std::pair<std::string, std::string>>& tags) = 0;
   virtual Status remove_snapshot(const std::string& name) = 0;
   virtual Result<Sequence> journal_note(RecordKind kind, NodeId root, const std::string& note) = 0;
   virtual Result<EngineStatus> status() = 0;
-  // Waits until the journal's head is beyond `after`, the time is over, or the service stops (nullopt).
+  // Waits until the journal's head is beyond `after`, the time is over, or the service stops
+  // (nullopt).
   virtual std::optional<Sequence> wait_commit(Sequence after, int64_t timeout_ns) = 0;
 };
 
-// Runs an engine in this process for one command; the state's lock is held by the caller. The roots that
-// the journal knows are reconciled at the first call that needs the present.
+// Runs an engine in this process for one command; the state's lock is held by the caller. The roots
+// that the journal knows are reconciled at the first call that needs the present.
 class DirectGate final : public Gate {
  public:
-  DirectGate(State& state, const Clock& clock, Log& log) : state_(state), clock_(clock), log_(log) {}
+  DirectGate(State& state, const Clock& clock, Log& log)
+      : state_(state), clock_(clock), log_(log) {}
   ~DirectGate() override;
   Result<Sequence> flush(int64_t timeout_ns) override;
   Result<Snapshot> snapshot(const std::string& message,

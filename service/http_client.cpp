@@ -58,14 +58,15 @@ Status http_request(const std::string& socket_path, const ApiRequest& request,
   }
   if (reply.broken_off) return make_error(ErrorCode::kInterrupted, "interrupted");
   if (code != CURLE_OK) {
-    return make_error(ErrorCode::kFailed, std::string("the service's answer broke off: ") +
-                                              curl_easy_strerror(code) +
-                                              "; its log says why, holdfast check looks for damage");
+    return make_error(ErrorCode::kFailed,
+                      std::string("the service's answer broke off: ") + curl_easy_strerror(code) +
+                          "; its log says why, holdfast check looks for damage");
   }
   if (reply.error_body.empty()) return {};
   const Json json = Json::parse(reply.error_body, nullptr, false);
   if (json.is_object() && json.contains("error") && json.contains("code")) {
-    return make_error(error_code_of_name(json["code"].get<std::string>()), json["error"].get<std::string>());
+    return make_error(error_code_of_name(json["code"].get<std::string>()),
+                      json["error"].get<std::string>());
   }
   return make_error(ErrorCode::kFailed, "the service answered with an error it did not explain");
 }

@@ -24,8 +24,9 @@ namespace {
 constexpr unsigned kConnectionsMax = 64;
 constexpr size_t kHeldBytesMax = 1024 * 1024;
 
-// One answer under way: the handler's thread fills the buffer, the connection's thread empties it. Small
-// lines travel together where the connection is the slower one; a follower's line goes out at once.
+// One answer under way: the handler's thread fills the buffer, the connection's thread empties it.
+// Small lines travel together where the connection is the slower one; a follower's line goes out at
+// once.
 class Answer final : public ApiSink {
  public:
   Answer(Api& api, ApiRequest request, const std::atomic<bool>& stopping) : stopping_(stopping) {
@@ -62,7 +63,8 @@ class Answer final : public ApiSink {
     while (!current_ || offset_ == current_->size()) {
       current_ = take();
       offset_ = 0;
-      if (!current_) return failed_raw_ ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+      if (!current_)
+        return failed_raw_ ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     }
     const size_t taken = std::min(size, current_->size() - offset_);
     std::memcpy(out, current_->data() + offset_, taken);
@@ -106,7 +108,7 @@ class Answer final : public ApiSink {
   std::condition_variable filled_, room_;
   std::string held_;
   bool started_ = false, finished_ = false;
-  Status status_;  // read only after the end
+  Status status_;                       // read only after the end
   std::optional<std::string> current_;  // the connection's thread
   size_t offset_ = 0;
   std::thread thread_;
@@ -132,14 +134,15 @@ struct HttpServer::Impl {
   std::atomic<bool> stopping{false};
   MHD_Daemon* daemon = nullptr;
 
-  static MHD_Result answer(void* self, MHD_Connection* connection, const char* url, const char* method,
-                           const char*, const char*, size_t* upload_size, void** context);
+  static MHD_Result answer(void* self, MHD_Connection* connection, const char* url,
+                           const char* method, const char*, const char*, size_t* upload_size,
+                           void** context);
   MHD_Result respond(MHD_Connection* connection, ApiRequest request);
 };
 
 MHD_Result HttpServer::Impl::answer(void* self, MHD_Connection* connection, const char* url,
-                                    const char* method, const char*, const char*, size_t* upload_size,
-                                    void** context) {
+                                    const char* method, const char*, const char*,
+                                    size_t* upload_size, void** context) {
   static char seen;
   if (*context == nullptr) {  // headers only; the request comes with the next call
     *context = &seen;
@@ -154,7 +157,8 @@ MHD_Result HttpServer::Impl::answer(void* self, MHD_Connection* connection, cons
   request.path = url;
   MHD_get_connection_values_n(
       connection, MHD_GET_ARGUMENT_KIND,
-      [](void* out, MHD_ValueKind, const char* key, size_t key_size, const char* value, size_t value_size) {
+      [](void* out, MHD_ValueKind, const char* key, size_t key_size, const char* value,
+         size_t value_size) {
         static_cast<ApiRequest*>(out)->params.emplace_back(
             std::string(key, key_size), value ? std::string(value, value_size) : std::string());
         return MHD_YES;
@@ -180,7 +184,8 @@ MHD_Result HttpServer::Impl::respond(MHD_Connection* connection, ApiRequest requ
         [](void* state, uint64_t, char* out, size_t size) {
           return static_cast<Answer*>(state)->read(out, size);
         },
-        answer.release(), [](void* state) { std::unique_ptr<Answer>(static_cast<Answer*>(state)); });
+        answer.release(),
+        [](void* state) { std::unique_ptr<Answer>(static_cast<Answer*>(state)); });
   }
   if (response == nullptr) return MHD_NO;
   const bool bytes = raw && status == 200;
@@ -200,9 +205,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& socket_
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (socket_path.size() >= sizeof address.sun_path) {
-    return make_error(ErrorCode::kUsage, "the path of the API socket, " + socket_path +
-                                             ", is longer than a socket's may be (107 bytes); choose a "
-                                             "shorter state directory");
+    return make_error(ErrorCode::kUsage,
+                      "the path of the API socket, " + socket_path +
+                          ", is longer than a socket's may be (107 bytes); choose a "
+                          "shorter state directory");
   }
   std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -215,8 +221,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& socket_
   if (bound != 0) return errno_error(bind_errno, "binding the API socket " + socket_path);
   if (::listen(fd.get(), 128) != 0) return errno_error(errno, "listening on " + socket_path);
   server->impl_->daemon = MHD_start_daemon(
-      MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, nullptr, nullptr,
-      &Impl::answer, server->impl_.get(), MHD_OPTION_LISTEN_SOCKET, fd.get(),
+      MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, nullptr,
+      nullptr, &Impl::answer, server->impl_.get(), MHD_OPTION_LISTEN_SOCKET, fd.get(),
       MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_END);
   if (server->impl_->daemon == nullptr) {
     return make_error(ErrorCode::kFailed, "starting the API on " + socket_path + " failed");

@@ -1,8 +1,8 @@
-// HttpServer: the API over HTTP on a Unix socket. A thread for each connection, because a long query or a
-// restore must not hold up the loop (docs/decisions/0004).
+// HttpServer: the API over HTTP on a Unix socket. A thread for each connection, because a long
+// query or a restore must not hold up the loop (docs/decisions/0004).
 //
-// An error before the first byte is an HTTP status with {"error", "code"}; after it, JSON answers end with
-// such a line, and raw ones break off.
+// An error before the first byte is an HTTP status with {"error", "code"}; after it, JSON answers
+// end with such a line, and raw ones break off.
 #pragma once
 
 #include <functional>

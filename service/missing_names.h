@@ -1,5 +1,5 @@
-// MissingNames: names that are gone from where they were, waiting a moment for their node to turn up
-// elsewhere (a rename) before they are journaled as deleted. Values only; the engine's thread.
+// MissingNames: names that are gone from where they were, waiting a moment for their node to turn
+// up elsewhere (a rename) before they are journaled as deleted. Values only; the engine's thread.
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,8 @@ ScanResult scan(ScanTask task) {
     if (st.ok()) result.entries.push_back({std::move(name), *st});
   }
   if (auto xattrs = read_xattrs_of_name(dir_fd, "."); xattrs.ok()) {
-    for (auto& [name, value] : *xattrs) result.xattrs.push_back({std::move(name), std::move(value)});
+    for (auto& [name, value] : *xattrs)
+      result.xattrs.push_back({std::move(name), std::move(value)});
   }
   // Last: a change of the directory during the scan then shows as a difference at the next look.
   auto self = statx_fd(dir_fd);

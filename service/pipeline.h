@@ -1,9 +1,9 @@
 // Pipeline: the worker threads. Tasks in, values out; bounded both ways.
 //
-// Tasks: scanning a directory, capturing a group of names, a segment of a long file (those go first, so
-// that a long file never waits for itself). The engine submits only while has_room(); workers wait while
-// the engine has kOutputBytesMax of their output yet to take. `wake` is called, from a worker, when output
-// waits to be taken.
+// Tasks: scanning a directory, capturing a group of names, a segment of a long file (those go
+// first, so that a long file never waits for itself). The engine submits only while has_room();
+// workers wait while the engine has kOutputBytesMax of their output yet to take. `wake` is called,
+// from a worker, when output waits to be taken.
 #pragma once
 
 #include <condition_variable>
@@ -40,8 +40,8 @@ struct ScanResult {
   ScanTask task;
   Status status;
   StatxResult self;
-  std::vector<Xattr> xattrs;  // the directory's own
-  bool cache_dir = false;     // holds a valid CACHEDIR.TAG
+  std::vector<Xattr> xattrs;       // the directory's own
+  bool cache_dir = false;          // holds a valid CACHEDIR.TAG
   std::vector<ScanEntry> entries;  // sorted by name
 };
 

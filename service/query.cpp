@@ -15,18 +15,20 @@ Result<Moment> Query::moment(std::string_view text, int64_t now_wall_ns) const {
   Sequence seq = head.seq;
   if (const auto* wanted = std::get_if<Sequence>(&spec)) {
     if (wanted->value > head.seq.value || wanted->value == 0) {
-      return make_error(ErrorCode::kNotFound, "there is no sequence @" + std::to_string(wanted->value) +
-                                                  "; the journal ends at @" +
-                                                  std::to_string(head.seq.value));
+      return make_error(ErrorCode::kNotFound,
+                        "there is no sequence @" + std::to_string(wanted->value) +
+                            "; the journal ends at @" + std::to_string(head.seq.value));
     }
     seq = *wanted;
   } else if (const auto* name = std::get_if<SnapshotName>(&spec)) {
     TRY_ASSIGN(const auto snapshot, state_.journal->snapshot(txn_, name->name));
     if (!snapshot) {
-      return make_error(ErrorCode::kNotFound,
-                        "\"" + display_path(text) + "\" is neither a time nor a snapshot; holdfast "
-                        "snapshots lists them, and times look like @1234, \"10 minutes ago\" or "
-                        "2026-11-20T14:03:07Z");
+      return make_error(
+          ErrorCode::kNotFound,
+          "\"" + display_path(text) +
+              "\" is neither a time nor a snapshot; holdfast "
+              "snapshots lists them, and times look like @1234, \"10 minutes ago\" or "
+              "2026-11-20T14:03:07Z");
     }
     seq = snapshot->seq;
   } else if (const auto* point = std::get_if<TimePoint>(&spec)) {
@@ -44,7 +46,8 @@ Result<Moment> Query::moment(std::string_view text, int64_t now_wall_ns) const {
       if (auto first = state_.journal->record(txn_, Sequence{1}); first.ok()) {
         begins = "; the journal begins at " + format_time(first->time_ns);
       }
-      return make_error(ErrorCode::kNotFound, "nothing is known of " + format_time(point->wall_ns) + begins);
+      return make_error(ErrorCode::kNotFound,
+                        "nothing is known of " + format_time(point->wall_ns) + begins);
     }
   }
   if (seq.value == 0) return Moment{};
@@ -57,14 +60,16 @@ Result<UserPath> Query::path(std::string_view text, std::string_view cwd) const 
   if (const size_t colon = text.find(':'); colon != std::string_view::npos && text[0] != '/') {
     for (const Root& root : roots) {
       if (root.name != text.substr(0, colon)) continue;
-      TRY_ASSIGN(std::string below, normalize_absolute("/" + std::string(text.substr(colon + 1)), "/"));
+      TRY_ASSIGN(std::string below,
+                 normalize_absolute("/" + std::string(text.substr(colon + 1)), "/"));
       return UserPath{root, below.substr(1)};
     }
   }
   TRY_ASSIGN(const std::string absolute, normalize_absolute(text, cwd));
   const Root* best = nullptr;
   for (const Root& root : roots) {
-    const bool inside = absolute == root.path || absolute.starts_with(root.path + "/") || root.path == "/";
+    const bool inside =
+        absolute == root.path || absolute.starts_with(root.path + "/") || root.path == "/";
     if (inside && (best == nullptr || root.path.size() > best->path.size())) best = &root;
   }
   if (best == nullptr) {
@@ -100,7 +105,8 @@ Result<std::vector<Life>> Query::lives(const UserPath& path) const {
     }
     lives = std::move(next);
   }
-  std::sort(lives.begin(), lives.end(), [](const Life& a, const Life& b) { return a.since < b.since; });
+  std::sort(lives.begin(), lives.end(),
+            [](const Life& a, const Life& b) { return a.since < b.since; });
   return lives;
 }
 

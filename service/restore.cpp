@@ -42,7 +42,11 @@ class Restorer {
  public:
   Restorer(State& state, const RestoreJob& job, Sequence at, const RestoreOptions& options,
            RestoreProgress& progress, const std::function<bool()>& cancelled)
-      : state_(state), job_(job), at_(at), options_(options), progress_(progress),
+      : state_(state),
+        job_(job),
+        at_(at),
+        options_(options),
+        progress_(progress),
         cancelled_(cancelled) {}
   // What was being built and did not get finished is of no use to anybody.
   ~Restorer() {
@@ -87,13 +91,15 @@ class Restorer {
   const std::function<bool()>& cancelled_;
   std::unique_ptr<ReadTxn> txn_;
   Fd target_;
-  std::string building_;  // the temporary directory that becomes the target; empty: into what is there
+  std::string
+      building_;  // the temporary directory that becomes the target; empty: into what is there
   bool direct() const { return !building_.empty(); }
   std::vector<Item> window_;
   size_t window_dirs_ = 0;
   uint64_t unsynced_bytes_ = 0;
   std::vector<Rename> renames_;
-  std::map<NodeId, std::string> first_names_;  // of nodes with several names: where the first one is
+  std::map<NodeId, std::string>
+      first_names_;  // of nodes with several names: where the first one is
   std::vector<std::pair<std::string, Record>> links_;
   std::vector<std::pair<std::string, Record>> ancestors_;
   uint64_t temporaries_ = 0;
@@ -129,7 +135,8 @@ Status Restorer::open_target() {
     if (options_.dry_run) return {};
     const auto [parent, name] = split_last(job_.target);
     TRY(make_directories(parent.empty() ? "/" : std::string(parent), 0755));
-    building_ = join_path(parent.empty() ? "/" : parent, temporary_name(0) + "-" + std::string(name));
+    building_ =
+        join_path(parent.empty() ? "/" : parent, temporary_name(0) + "-" + std::string(name));
     if (::mkdir(building_.c_str(), 0700) != 0) {
       return errno_error(errno, "creating the directory " + building_);
     }
@@ -179,7 +186,8 @@ Status Restorer::select(const std::string& path) {
 
 Status Restorer::make_ancestors(const std::string& path) {
   if (options_.dry_run) return {};
-  for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+  for (size_t slash = path.find('/'); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
     const std::string part = path.substr(0, slash);
     if (open_beneath(target_.get(), part, O_PATH | O_DIRECTORY).ok()) continue;
     TRY_ASSIGN(const Located found, state_.journal->locate(*txn_, job_.root, part, at_));
@@ -233,7 +241,8 @@ Status Restorer::walk(NodeId top, const std::string& top_path) {
   return {};
 }
 
-// Opens the directory in the target, making it where it is missing. nullptr in a dry run without it.
+// Opens the directory in the target, making it where it is missing. nullptr in a dry run without
+// it.
 Result<std::shared_ptr<Fd>> Restorer::enter(const Record& version, const std::string& path) {
   if (!target_) return std::shared_ptr<Fd>();
   auto fd = open_beneath(target_.get(), path, O_PATH | O_DIRECTORY);
@@ -248,7 +257,8 @@ Result<std::shared_ptr<Fd>> Restorer::enter(const Record& version, const std::st
   }
   if (auto live = statx_name(parent_fd->get(), name); live.ok()) {
     if (!clear_way(parent_fd->get(), path, name, *live, version)) {
-      return make_error(ErrorCode::kExists, "something else is there, and --overwrite never was given");
+      return make_error(ErrorCode::kExists,
+                        "something else is there, and --overwrite never was given");
     }
   }
   ++result_.changed;
@@ -307,10 +317,8 @@ Status Restorer::visit_file(const std::shared_ptr<Fd>& dir_fd, const std::string
         TRY_ASSIGN(const bool same, same_content(dir_fd->get(), path, name, *live, version));
         if (same) {
           auto fd = open_beneath(dir_fd->get(), name, O_RDONLY | O_NONBLOCK);
-          auto xattrs = fd.ok() ? read_xattrs(fd->get()) : Result<XattrList>(XattrList{});
-          XattrList wanted;
-          for (const Xattr& xattr : version.xattrs) wanted.emplace_back(xattr.name, xattr.value);
-          if (same_metadata(*live, version) && xattrs.ok() && *xattrs == wanted) return {};
+          if (fd.ok() && same_metadata(*live, version) && same_xattrs(fd->get(), version))
+            return {};
           ++result_.changed;
           if (options_.dry_run) return {};
           auto status = fd.ok() ? set_metadata(fd->get(), version) : Status(fd.error());
@@ -353,18 +361,7 @@ Result<bool> Restorer::same_content(int dir_fd, const std::string& path, const s
       return head->content == version.content;
     }
   }
-  auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
-  if (!fd.ok()) return false;
-  ContentHasher hasher;
-  std::string buffer(1 << 20, '\0');
-  for (uint64_t at = 0;;) {
-    auto got = pread_full(fd->get(), buffer.data(), buffer.size(), at);
-    if (!got.ok()) return false;
-    if (*got == 0) break;
-    hasher.update({buffer.data(), *got});
-    at += *got;
-  }
-  return hasher.finish() == version.hash;
+  return has_content(dir_fd, name, version.hash);
 }
 
 Status Restorer::visit_special(int dir_fd, const std::string& dir_path, const std::string& name,
@@ -375,12 +372,7 @@ Status Restorer::visit_special(int dir_fd, const std::string& dir_path, const st
     if (live.ok()) {
       if (options_.overwrite == Overwrite::kNever) return {};
       if (!clear_way(dir_fd, path, name, *live, version)) return {};
-      const bool same_type = file_type_of_mode(live->mode) == version.type;
-      bool same = same_type && same_metadata(*live, version);
-      if (same && version.type == FileType::kSymlink) {
-        auto target = read_link(dir_fd, name);
-        same = target.ok() && *target == version.link_target;
-      }
+      const bool same = same_special(dir_fd, name, *live, version);
       if (same && options_.overwrite == Overwrite::kIfChanged) return {};
     }
   }
@@ -417,8 +409,8 @@ Status Restorer::remove_extra(int dir_fd, const std::string& dir_path,
   return {};
 }
 
-// In place, only what the journal holds is removed, so that the pinned present can bring it back; what is
-// not watched (excluded, mounted there, in a cache directory) stays.
+// In place, only what the journal holds is removed, so that the pinned present can bring it back;
+// what is not watched (excluded, mounted there, in a cache directory) stays.
 Status Restorer::remove_name(int dir_fd, const std::string& path, const std::string& name) {
   if (job_.in_place) {
     TRY_ASSIGN(const bool removed, remove_known(dir_fd, path, name));
@@ -432,7 +424,8 @@ Status Restorer::remove_name(int dir_fd, const std::string& path, const std::str
   return status;
 }
 
-// False where something had to stay. Depth is bounded by the tree that the journal has walked already.
+// False where something had to stay. Depth is bounded by the tree that the journal has walked
+// already.
 Result<bool> Restorer::remove_known(int dir_fd, const std::string& path, const std::string& name) {
   auto known = state_.journal->locate(*txn_, job_.root, path, kNow);
   auto live = statx_name(dir_fd, name);
@@ -524,7 +517,8 @@ Status Restorer::barrier() {
       opened_path = rename.dir_path;
     }
     if (::renameat(dir.get(), rename.temporary.c_str(), dir.get(), rename.name.c_str()) != 0) {
-      fail(join_path(rename.dir_path, rename.name), errno_error(errno, "renaming to the final name"));
+      fail(join_path(rename.dir_path, rename.name),
+           errno_error(errno, "renaming to the final name"));
       ::unlinkat(dir.get(), rename.temporary.c_str(), 0);
     }
   }

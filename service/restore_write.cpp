@@ -65,7 +65,8 @@ Status write_content(int fd, const Record& version, ChunkReader& reader) {
                       "the stored content does not have the recorded hash; holdfast check "
                       "--read-data says what is damaged");
   }
-  // Only a hole at the end is not there yet; for all other files the call would be work for nothing.
+  // Only a hole at the end is not there yet; for all other files the call would be work for
+  // nothing.
   if (written_end < at && ::ftruncate(fd, static_cast<off_t>(at)) != 0) {
     return errno_error(errno, "setting the size");
   }
@@ -100,6 +101,36 @@ bool same_metadata(const StatxResult& st, const Record& version) {
          st.gid == version.stat.gid && st.mtime_ns == version.stat.mtime_ns;
 }
 
+bool same_xattrs(int fd, const Record& version) {
+  const auto present = read_xattrs(fd);
+  return present.ok() && std::equal(present->begin(), present->end(), version.xattrs.begin(),
+                                    version.xattrs.end(), [](const auto& live, const Xattr& kept) {
+                                      return live.first == kept.name && live.second == kept.value;
+                                    });
+}
+
+bool has_content(int dir_fd, const std::string& name, const ContentHash& hash) {
+  auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
+  if (!fd.ok()) return false;
+  ContentHasher hasher;
+  std::string buffer(1 << 20, '\0');
+  for (uint64_t at = 0;;) {
+    auto got = pread_full(fd->get(), buffer.data(), buffer.size(), at);
+    if (!got.ok()) return false;
+    if (*got == 0) return hasher.finish() == hash;
+    hasher.update({buffer.data(), *got});
+    at += *got;
+  }
+}
+
+bool same_special(int dir_fd, const std::string& name, const StatxResult& live,
+                  const Record& version) {
+  if (file_type_of_mode(live.mode) != version.type || !same_metadata(live, version)) return false;
+  if (version.type != FileType::kSymlink) return live.rdev == version.stat.rdev;
+  auto target = read_link(dir_fd, name);
+  return target.ok() && *target == version.link_target;
+}
+
 Status write_file(int dir_fd, const std::string& name, const Record& version, ChunkReader& reader) {
   const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   Fd fd(::openat(dir_fd, name.c_str(), flags, 0600));
@@ -126,7 +157,8 @@ Status make_special(int dir_fd, const std::string& name, const Record& version) 
     failed = ::mknodat(dir_fd, name.c_str(), stat.mode & (S_IFMT | kModeBits),
                        static_cast<dev_t>(stat.rdev));
   }
-  if (failed != 0) return errno_error(errno, std::string("creating a ") + file_type_name(version.type));
+  if (failed != 0)
+    return errno_error(errno, std::string("creating a ") + file_type_name(version.type));
   if (::fchownat(dir_fd, name.c_str(), stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return errno_error(errno, "setting the owner");
   }
@@ -136,7 +168,8 @@ Status make_special(int dir_fd, const std::string& name, const Record& version) 
   }
   const std::string path = "/proc/self/fd/" + std::to_string(dir_fd) + "/" + name;
   for (const Xattr& xattr : version.xattrs) {
-    if (::lsetxattr(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) != 0) {
+    if (::lsetxattr(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) !=
+        0) {
       return errno_error(errno, "setting the extended attribute " + xattr.name);
     }
   }

@@ -1,4 +1,5 @@
-// The part of a restore that touches one object: content, metadata, special files. Thread-safe functions.
+// The part of a restore that touches one object: content, metadata, special files. Thread-safe
+// functions.
 #pragma once
 
 #include <string>
@@ -13,8 +14,8 @@ namespace holdfast {
 // Names of unfinished work; capture never takes them for a version of anything.
 std::string temporary_name(uint64_t number);
 
-// Writes the version's content to a new file `name` in the open directory, verified against its hash, with
-// all metadata. On failure the file is removed again.
+// Writes the version's content to a new file `name` in the open directory, verified against its
+// hash, with all metadata. On failure the file is removed again.
 Status write_file(int dir_fd, const std::string& name, const Record& version, ChunkReader& reader);
 // A symlink, FIFO, socket or device under a new name, with its metadata.
 Status make_special(int dir_fd, const std::string& name, const Record& version);
@@ -22,6 +23,12 @@ Status make_special(int dir_fd, const std::string& name, const Record& version);
 Status set_metadata(int fd, const Record& version);
 // Whether what is there has the version's metadata (as far as a restore sets it).
 bool same_metadata(const StatxResult& st, const Record& version);
+bool same_xattrs(int fd, const Record& version);
+// Whether the regular file `name` has that content now, by reading it.
+bool has_content(int dir_fd, const std::string& name, const ContentHash& hash);
+// Whether a symlink, FIFO, socket or device is what the version says.
+bool same_special(int dir_fd, const std::string& name, const StatxResult& live,
+                  const Record& version);
 // Removes a name and all below it, never following a link.
 Status remove_tree(int dir_fd, const std::string& name, uint64_t& removed);
 

@@ -29,7 +29,9 @@ class ServiceGate final : public Gate {
 
   Result<Sequence> flush(int64_t timeout_ns) override {
     return ask<Sequence>(
-        [this](auto answer) { engine_.flush([answer](Result<Sequence> result) { (*answer)(result); }); },
+        [this](auto answer) {
+          engine_.flush([answer](Result<Sequence> result) { (*answer)(result); });
+        },
         timeout_ns);
   }
   Result<Snapshot> snapshot(const std::string& message,
@@ -136,19 +138,22 @@ Status check_roots(const std::vector<RootSpec>& roots) {
       return errno_error(errno, "cannot watch " + display_path(root.path)).in("root " + root.name);
     }
     if (!S_ISDIR(st.st_mode)) {
-      return make_error(ErrorCode::kUsage, "cannot watch " + display_path(root.path) +
-                                               ": it is not a directory; name the directory that holds it");
+      return make_error(ErrorCode::kUsage,
+                        "cannot watch " + display_path(root.path) +
+                            ": it is not a directory; name the directory that holds it");
     }
     for (const RootSpec& other : roots) {
       if (&other == &root) continue;
       if (other.name == root.name) {
-        return make_error(ErrorCode::kUsage, "two roots are named " + root.name +
-                                                 "; give names with NAME=DIR");
+        return make_error(ErrorCode::kUsage,
+                          "two roots are named " + root.name + "; give names with NAME=DIR");
       }
-      if (other.path == root.path || root.path.starts_with(other.path == "/" ? "/" : other.path + "/")) {
-        return make_error(ErrorCode::kUsage, display_path(root.path) + " lies inside the root " +
-                                                 display_path(other.path) +
-                                                 ", which watches it already; leave one of them out");
+      if (other.path == root.path ||
+          root.path.starts_with(other.path == "/" ? "/" : other.path + "/")) {
+        return make_error(ErrorCode::kUsage,
+                          display_path(root.path) + " lies inside the root " +
+                              display_path(other.path) +
+                              ", which watches it already; leave one of them out");
       }
     }
   }
@@ -210,13 +215,15 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
     TRY(loop->on_signal(signal_number, [&] { loop->stop(); }));
   }
   TRY(loop->on_signal(SIGHUP, [&] {
-    log.warn("SIGHUP: this version cannot reload its configuration; restart the service to apply it");
+    log.warn(
+        "SIGHUP: this version cannot reload its configuration; restart the service to apply it");
   }));
   Api api(*state, gate, clock);
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   log.info("state " + state->dir + ", ready");
   engine.flush([&](Result<Sequence> result) {
-    if (result.ok()) log.info("all roots are looked through, the journal is at @" + std::to_string(result->value));
+    if (result.ok())
+      log.info("all roots are looked through, the journal is at @" + std::to_string(result->value));
   });
   loop->wake();
   loop->run();

@@ -1,5 +1,5 @@
-// Service: `holdfast watch`. Owns the loop, the engine and the API server; run() returns when SIGTERM or
-// SIGINT asked it to stop and everything is committed.
+// Service: `holdfast watch`. Owns the loop, the engine and the API server; run() returns when
+// SIGTERM or SIGINT asked it to stop and everything is committed.
 #pragma once
 
 #include <string>

@@ -20,7 +20,8 @@ using nlohmann::json;
 constexpr uint32_t kFormat = 1;
 constexpr uint64_t kMapBytes = 16ull << 30;  // address space, not memory; grows by itself
 
-// LMDB's mmap and file locks need a local file system (statfs magics from linux/magic.h and 9p's own).
+// LMDB's mmap and file locks need a local file system (statfs magics from linux/magic.h and 9p's
+// own).
 Status check_file_system(const std::string& dir) {
   struct statfs st {};
   if (statfs(dir.c_str(), &st) != 0) return errno_error(errno, "looking at " + dir);
@@ -55,8 +56,9 @@ Result<RepositoryInfo> read_repository(const std::string& path) {
   TRY_ASSIGN(const std::string text, read_whole_file(path, 64 * 1024));
   const json header = json::parse(text, nullptr, false);
   const Error damaged =
-      make_error(ErrorCode::kDamaged, path + " is damaged; the header of any pack in packs/ has "
-                                             "the same id and key (docs/formats/pack.md)");
+      make_error(ErrorCode::kDamaged, path +
+                                          " is damaged; the header of any pack in packs/ has "
+                                          "the same id and key (docs/formats/pack.md)");
   if (!header.is_object() || !header.contains("format") || !header["format"].is_number_unsigned()) {
     return damaged;
   }
@@ -142,9 +144,9 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
   struct stat st {};
   const bool there = ::stat(header.c_str(), &st) == 0;
   if (!there && !create) {
-    return make_error(ErrorCode::kNotFound,
-                      "there is no state in " + dir + "; start one with: holdfast --state " + dir +
-                          " watch DIR");
+    return make_error(
+        ErrorCode::kNotFound,
+        "there is no state in " + dir + "; start one with: holdfast --state " + dir + " watch DIR");
   }
   TRY(make_directories(dir, 0700));
   char resolved[PATH_MAX];
@@ -159,16 +161,18 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
     TRY_ASSIGN(const Fd packs, open_directory(state->dir + "/packs"));
     TRY_ASSIGN(const auto names, list_names(packs.get()));
     if (!names.empty()) {
-      return make_error(ErrorCode::kDamaged, header + " is missing, but there are packs; bring it back "
-                                             "from a copy of the state: the header of every pack holds "
-                                             "the same id and key (docs/formats/pack.md)");
+      return make_error(ErrorCode::kDamaged,
+                        header +
+                            " is missing, but there are packs; bring it back "
+                            "from a copy of the state: the header of every pack holds "
+                            "the same id and key (docs/formats/pack.md)");
     }
     TRY_ASSIGN(state->info, create_repository(header, clock));
   }
   TRY_ASSIGN(state->env, LmdbEnv::open(state->dir + "/journal", kMapBytes, 32));
   TRY_ASSIGN(state->journal, Journal::open(*state->env, state->info.key));
-  TRY_ASSIGN(auto storage, DirectoryPackStorage::open(state->dir + "/packs",
-                                                      hex_of(state->info.id.data(), 4)));
+  TRY_ASSIGN(auto storage,
+             DirectoryPackStorage::open(state->dir + "/packs", hex_of(state->info.id.data(), 4)));
   TRY_ASSIGN(state->store, Store::open(*state->env, std::move(storage), state->info));
   TRY(recover(*state));
   if (state->replayed_batches > 0) {

@@ -1,4 +1,5 @@
-// State: the state directory, opened and owned: lock, repository header, LMDB environment, journal, store.
+// State: the state directory, opened and owned: lock, repository header, LMDB environment, journal,
+// store.
 //
 //   lock          flock'd for as long as the process owns the state; holds its pid
 //   repository    format, id, key, algorithms (docs/formats/repository.md)
@@ -31,10 +32,11 @@ struct State {
   std::unique_ptr<Journal> journal;
   uint64_t replayed_batches = 0;
 
-  // `create`: make a new state where there is none (else kNotFound). kBusy: another process holds the
-  // lock; the message names its pid. kUnsupported: a newer format, or a filesystem that cannot hold it.
-  static Result<std::unique_ptr<State>> open(const std::string& dir, bool create, const Clock& clock,
-                                             Log& log);
+  // `create`: make a new state where there is none (else kNotFound). kBusy: another process holds
+  // the lock; the message names its pid. kUnsupported: a newer format, or a filesystem that cannot
+  // hold it.
+  static Result<std::unique_ptr<State>> open(const std::string& dir, bool create,
+                                             const Clock& clock, Log& log);
   std::string socket_path() const { return dir + "/api.sock"; }
 };
 

@@ -20,7 +20,8 @@ std::atomic<bool> interrupted{false};
 // Cuts the stream into lines.
 class LineSplitter {
  public:
-  LineSplitter(bool raw, const std::function<void(std::string_view)>& take) : raw_(raw), take_(take) {}
+  LineSplitter(bool raw, const std::function<void(std::string_view)>& take)
+      : raw_(raw), take_(take) {}
   void feed(std::string_view bytes) {
     if (raw_) return take_(bytes);
     held_ += bytes;
@@ -51,7 +52,8 @@ class DirectSink final : public ApiSink {
   LineSplitter& lines_;
 };
 
-Status run_here(State& state, const ApiRequest& request, LineSplitter& lines, const Clock& clock, Log& log) {
+Status run_here(State& state, const ApiRequest& request, LineSplitter& lines, const Clock& clock,
+                Log& log) {
   struct sigaction action {};
   action.sa_handler = [](int) { interrupted = true; };
   ::sigaction(SIGINT, &action, nullptr);

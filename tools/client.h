@@ -1,5 +1,5 @@
-// Client: one command's request, answered by the running service or, where none runs, by the same code in
-// this process under the state's lock.
+// Client: one command's request, answered by the running service or, where none runs, by the same
+// code in this process under the state's lock.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,8 @@
 
 namespace holdfast {
 
-// Runs the request; hands each line (or piece, for raw answers) on. kBusy: the state is locked by a process
-// that does not answer.
+// Runs the request; hands each line (or piece, for raw answers) on. kBusy: the state is locked by a
+// process that does not answer.
 Status run_request(const std::string& state_dir, const ApiRequest& request, bool raw, Log& log,
                    const std::function<void(std::string_view)>& take);
 

@@ -80,9 +80,11 @@ Result<RootSpec> root_of(const std::string& argument, const std::vector<std::str
   TRY_ASSIGN(const std::string absolute, normalize_absolute(path, working_directory()));
   char resolved[PATH_MAX];  // a root given through a symlink is watched where it really is
   root.path = ::realpath(absolute.c_str(), resolved) != nullptr ? resolved : absolute;
-  if (root.name.empty()) root.name = root.path == "/" ? "root" : std::string(split_last(root.path).second);
+  if (root.name.empty())
+    root.name = root.path == "/" ? "root" : std::string(split_last(root.path).second);
   for (char& c : root.name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-') c = '-';
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-')
+      c = '-';
   }
   root.excludes = excludes;
   return root;
@@ -109,8 +111,9 @@ int run_watch(const Arguments& arguments) {
     options.roots.push_back(std::move(*root));
   }
   if (options.roots.empty()) {
-    return report(make_error(ErrorCode::kUsage, "nothing to watch: name a directory, as in holdfast watch "
-                                                "/data/uploads, or a --config with [[watch]]"));
+    return report(make_error(ErrorCode::kUsage,
+                             "nothing to watch: name a directory, as in holdfast watch "
+                             "/data/uploads, or a --config with [[watch]]"));
   }
   if (arguments.backend != "auto" && arguments.backend != "inotify") {
     return report(make_error(ErrorCode::kUsage, "the backend \"" + arguments.backend +
@@ -138,7 +141,8 @@ int health_exit(const Arguments& arguments, const Json& status) {
   if (arguments.max_age.empty()) return 0;
   const auto limit = parse_duration_ns(arguments.max_age);  // known to be good
   SystemClock clock;
-  auto last = parse_time_spec(status.value("last_record", std::string("1970-01-01")), clock.wall_ns());
+  auto last =
+      parse_time_spec(status.value("last_record", std::string("1970-01-01")), clock.wall_ns());
   const auto* point = last.ok() ? std::get_if<TimePoint>(&*last) : nullptr;
   if (point != nullptr && clock.wall_ns() - point->wall_ns <= *limit) return 0;
   std::fprintf(stderr, "holdfast: the last record is older than %s\n", arguments.max_age.c_str());
@@ -151,7 +155,8 @@ int run_command(Arguments& arguments, Printer print) {
   auto dir = state_dir(arguments, *config);
   if (!dir.ok()) return report(dir.error());
   if (!arguments.max_age.empty()) {
-    if (auto limit = parse_duration_ns(arguments.max_age); !limit.ok()) return report(limit.error());
+    if (auto limit = parse_duration_ns(arguments.max_age); !limit.ok())
+      return report(limit.error());
   }
   ApiRequest& request = arguments.request;
   request.params.emplace_back("cwd", working_directory());
@@ -191,10 +196,13 @@ int run_command(Arguments& arguments, Printer print) {
 }
 
 // Adds a value as a request parameter when it is given.
-void parameter(CLI::App* command, Arguments& arguments, const std::string& flags, const std::string& name,
-               const std::string& help) {
+void parameter(CLI::App* command, Arguments& arguments, const std::string& flags,
+               const std::string& name, const std::string& help) {
   command->add_option_function<std::string>(
-      flags, [&arguments, name](const std::string& value) { arguments.request.params.emplace_back(name, value); },
+      flags,
+      [&arguments, name](const std::string& value) {
+        arguments.request.params.emplace_back(name, value);
+      },
       help);
 }
 void switch_parameter(CLI::App* command, Arguments& arguments, const std::string& flags,
@@ -218,7 +226,8 @@ void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Comma
   log->add_option("PATH", arguments.paths, "only this path and what is below it")->expected(0, 1);
   parameter(log, arguments, "--since", "since", kTimeHelp);
   parameter(log, arguments, "--until", "until", kTimeHelp);
-  parameter(log, arguments, "--kind", "kind", "only these kinds: create,modify,attrib,rename,delete,gap,…");
+  parameter(log, arguments, "--kind", "kind",
+            "only these kinds: create,modify,attrib,rename,delete,gap,…");
   parameter(log, arguments, "--verdict", "verdict", "only these verdicts");
   parameter(log, arguments, "--root", "root", "only this root");
   parameter(log, arguments, "-n,--limit", "limit", "only the newest N records");
@@ -239,7 +248,8 @@ void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Comma
   ls->footer("Example: holdfast ls uploads:2026 --at yesterday");
   commands.push_back({ls, "GET", "/v1/ls", print_entry});
 
-  auto* cat = app.add_subcommand("cat", "write a file's content at any moment to standard output")->fallthrough();
+  auto* cat = app.add_subcommand("cat", "write a file's content at any moment to standard output")
+                  ->fallthrough();
   cat->add_option("PATH", arguments.paths, "a regular file")->required()->expected(1);
   parameter(cat, arguments, "--at", "at", kTimeHelp);
   cat->footer("Example: holdfast cat /etc/app.conf --at \"10 minutes ago\" | diff - /etc/app.conf");
@@ -247,10 +257,12 @@ void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Comma
 
   auto* diff = app.add_subcommand("diff", "what differs between two moments")->fallthrough();
   diff->add_option_function<std::string>(
-          "A", [&](const std::string& value) { arguments.request.params.emplace_back("a", value); }, kTimeHelp)
+          "A", [&](const std::string& value) { arguments.request.params.emplace_back("a", value); },
+          kTimeHelp)
       ->required();
   diff->add_option_function<std::string>(
-          "B", [&](const std::string& value) { arguments.request.params.emplace_back("b", value); }, kTimeHelp)
+          "B", [&](const std::string& value) { arguments.request.params.emplace_back("b", value); },
+          kTimeHelp)
       ->required();
   diff->add_option("PATH", arguments.paths, "only this path and what is below it")->expected(0, 1);
   diff->footer("Example: holdfast diff yesterday now /data/uploads");
@@ -259,29 +271,35 @@ void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Comma
 
 void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
   auto* status = app.add_subcommand("status", "roots, coverage, store, problems")->fallthrough();
-  auto* check_health =
-      status->add_flag("--check", arguments.check_health, "exit 3 where a person should look (for HEALTHCHECK)");
-  status->add_option("--max-age", arguments.max_age, "and where the last record is older, such as 1h")
+  auto* check_health = status->add_flag("--check", arguments.check_health,
+                                        "exit 3 where a person should look (for HEALTHCHECK)");
+  status
+      ->add_option("--max-age", arguments.max_age, "and where the last record is older, such as 1h")
       ->needs(check_health);
   status->footer("Example: holdfast status --check");
   commands.push_back({status, "GET", "/v1/status", print_status});
 
-  auto* flush = app.add_subcommand("flush", "return once all that happened before is durable")->fallthrough();
+  auto* flush =
+      app.add_subcommand("flush", "return once all that happened before is durable")->fallthrough();
   parameter(flush, arguments, "--timeout", "timeout", "give up after this long, such as 30s");
   flush->footer("Example: seq=$(holdfast flush)   # prints @1234");
-  commands.push_back({flush, "POST", "/v1/flush", [](const Json& json) {
-                        return "@" + json["seq"].dump() + "\n";
-                      }});
+  commands.push_back({flush, "POST", "/v1/flush",
+                      [](const Json& json) { return "@" + json["seq"].dump() + "\n"; }});
 
-  auto* snapshot = app.add_subcommand("snapshot", "pin the present moment under a name")->fallthrough();
+  auto* snapshot =
+      app.add_subcommand("snapshot", "pin the present moment under a name")->fallthrough();
   parameter(snapshot, arguments, "-m,--message", "message", "what it is for");
-  snapshot->add_option("--tag", arguments.tags, "KEY=VALUE, may be given again")->take_all()->allow_extra_args(false);
+  snapshot->add_option("--tag", arguments.tags, "KEY=VALUE, may be given again")
+      ->take_all()
+      ->allow_extra_args(false);
   snapshot->footer("Example: holdfast snapshot -m \"before deploy\"");
   auto* remove = snapshot->add_subcommand("rm", "unpin a snapshot")->fallthrough();
   remove->footer("Example: holdfast snapshot rm s1234");
-  remove->add_option_function<std::string>(
-            "NAME", [&](const std::string& value) { arguments.request.params.emplace_back("name", value); },
-            "its name")
+  remove
+      ->add_option_function<std::string>(
+          "NAME",
+          [&](const std::string& value) { arguments.request.params.emplace_back("name", value); },
+          "its name")
       ->required();
   commands.push_back({remove, "DELETE", "/v1/snapshots", [](const Json& json) {
                         return "removed " + json["removed"].get<std::string>() + "\n";
@@ -290,28 +308,35 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
   auto* snapshots = app.add_subcommand("snapshots", "list the snapshots")->fallthrough();
   commands.push_back({snapshots, "GET", "/v1/snapshots", print_snapshot});
 
-  auto* restore = app.add_subcommand("restore", "bring paths back as they were at a moment")->fallthrough();
+  auto* restore =
+      app.add_subcommand("restore", "bring paths back as they were at a moment")->fallthrough();
   restore->add_option("PATH", arguments.paths, "default: everything that was watched");
   parameter(restore, arguments, "--at", "at", kTimeHelp);
-  parameter(restore, arguments, "--to", "to", "into this directory; of several roots, each into one of its name");
-  switch_parameter(restore, arguments, "--in-place", "in_place", "where they were; the present is pinned first");
-  switch_parameter(restore, arguments, "--delete", "delete", "remove what was not there at that moment");
+  parameter(restore, arguments, "--to", "to",
+            "into this directory; of several roots, each into one of its name");
+  switch_parameter(restore, arguments, "--in-place", "in_place",
+                   "where they were; the present is pinned first");
+  switch_parameter(restore, arguments, "--delete", "delete",
+                   "remove what was not there at that moment");
   switch_parameter(restore, arguments, "--dry-run", "dry_run", "only say what would be done");
   parameter(restore, arguments, "--overwrite", "overwrite", "if-changed (default), always, never");
-  restore->footer("Examples:\n  holdfast restore --at yesterday --to /tmp/look\n"
-                  "  holdfast restore /data/uploads/2026 --at @1234 --in-place --delete");
+  restore->footer(
+      "Examples:\n  holdfast restore --at yesterday --to /tmp/look\n"
+      "  holdfast restore /data/uploads/2026 --at @1234 --in-place --delete");
   commands.push_back({restore, "POST", "/v1/restore", print_restore});
 
   auto* check = app.add_subcommand("check", "verify journal and store")->fallthrough();
-  switch_parameter(check, arguments, "--read-data", "read_data", "read and verify every stored byte");
+  switch_parameter(check, arguments, "--read-data", "read_data",
+                   "read and verify every stored byte");
   check->footer("Example: holdfast check --read-data");
   commands.push_back({check, "POST", "/v1/check", print_check});
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Holdfast watches directories, journals every change, keeps every version, and brings any "
-               "path back to any moment.",
-               "holdfast");
+  CLI::App app(
+      "Holdfast watches directories, journals every change, keeps every version, and brings any "
+      "path back to any moment.",
+      "holdfast");
   Arguments arguments;
   app.set_version_flag("--version", "holdfast " HOLDFAST_VERSION);
   app.add_option("--state", arguments.state, "the state directory")->envname("HOLDFAST_STATE");
@@ -336,7 +361,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> rest = app.remaining();
     if (app.get_subcommands().empty() && !rest.empty() && !rest[0].starts_with('-')) {
-      return report(make_error(ErrorCode::kUsage, "there is no command \"" + rest[0] + "\"; see holdfast --help"));
+      return report(make_error(ErrorCode::kUsage,
+                               "there is no command \"" + rest[0] + "\"; see holdfast --help"));
     }
     return app.exit(error) == 0 ? 0 : 2;
   }

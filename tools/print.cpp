@@ -40,7 +40,8 @@ std::string details(const Json& record) {
   if (record.contains("from")) text += "  from " + display_path(text_of(record, "from"));
   // What is plain from the kind is not said again.
   const std::string verdict = text_of(record, "verdict");
-  const bool plain = verdict == "attr_only" || (verdict == "modified" && text_of(record, "kind") == "modify");
+  const bool plain =
+      verdict == "attr_only" || (verdict == "modified" && text_of(record, "kind") == "modify");
   if (!verdict.empty() && !plain) text += "  " + text_of(record, "verdict");
   const auto flags = record.find("flags");
   if (flags != record.end()) {
@@ -60,7 +61,8 @@ std::string print_record(const Json& record) {
                 static_cast<unsigned long long>(number_of(record, "seq")),
                 short_time(text_of(record, "time")).c_str(), text_of(record, "kind").c_str());
   const std::string slash = text_of(record, "type") == "dir" ? "/" : "";
-  const std::string place = record.contains("path") ? place_of(record) + slash : text_of(record, "root");
+  const std::string place =
+      record.contains("path") ? place_of(record) + slash : text_of(record, "root");
   return head + place + details(record) + "\n";
 }
 
@@ -73,7 +75,8 @@ std::string print_entry(const Json& record) {
   }
   char head[128];
   std::snprintf(head, sizeof head, "%s%s %5llu %5llu %10s  @%-7llu ", type.c_str(),
-                text_of(record, "mode").c_str(), static_cast<unsigned long long>(number_of(record, "uid")),
+                text_of(record, "mode").c_str(),
+                static_cast<unsigned long long>(number_of(record, "uid")),
                 static_cast<unsigned long long>(number_of(record, "gid")),
                 words_for_bytes(number_of(record, "size")).c_str(),
                 static_cast<unsigned long long>(number_of(record, "seq")));
@@ -104,9 +107,10 @@ std::string print_status(const Json& status) {
   }
   text += "\n";
   for (const Json& root : status["roots"]) {
-    text += "root       " + text_of(root, "name") + " = " + display_path(text_of(root, "path")) + "\n";
-    text += "           backend " + text_of(root, "backend") + ", coverage " + text_of(root, "coverage") +
-            ", " + counted(number_of(root, "files"), "file") + ", " +
+    text +=
+        "root       " + text_of(root, "name") + " = " + display_path(text_of(root, "path")) + "\n";
+    text += "           backend " + text_of(root, "backend") + ", coverage " +
+            text_of(root, "coverage") + ", " + counted(number_of(root, "files"), "file") + ", " +
             words_for_bytes(number_of(root, "bytes")) + "\n";
   }
   const Json& store = status["store"];
@@ -122,27 +126,30 @@ std::string print_status(const Json& status) {
 }
 
 std::string print_snapshot(const Json& snapshot) {
-  std::string text = text_of(snapshot, "name") + "  @" + std::to_string(number_of(snapshot, "seq")) + "  " +
+  std::string text = text_of(snapshot, "name") + "  @" +
+                     std::to_string(number_of(snapshot, "seq")) + "  " +
                      short_time(text_of(snapshot, "time"));
   for (const auto& [key, value] : snapshot["tags"].items()) {
     text += "  " + display_path(key + "=" + value.get<std::string>());
   }
-  if (!text_of(snapshot, "message").empty()) text += "  " + display_path(text_of(snapshot, "message"));
+  if (!text_of(snapshot, "message").empty())
+    text += "  " + display_path(text_of(snapshot, "message"));
   return text + "\n";
 }
 
 std::string print_restore(const Json& result) {
   const bool dry = result["dry_run"].get<bool>();
-  std::string text = std::string(dry ? "would restore" : "restored") + " @" +
-                     std::to_string(number_of(result["at"], "seq")) + " (" +
-                     short_time(text_of(result["at"], "time")) + "): " +
-                     std::to_string(number_of(result, "files")) + " looked at, " +
-                     std::to_string(number_of(result, "changed")) + (dry ? " would change, " : " changed, ") +
-                     words_for_bytes(number_of(result, "bytes")) + (dry ? "" : " written and verified") +
-                     ", " + std::to_string(number_of(result, "deleted")) +
-                     (dry ? " would be deleted\n" : " deleted\n");
+  std::string text =
+      std::string(dry ? "would restore" : "restored") + " @" +
+      std::to_string(number_of(result["at"], "seq")) + " (" +
+      short_time(text_of(result["at"], "time")) +
+      "): " + std::to_string(number_of(result, "files")) + " looked at, " +
+      std::to_string(number_of(result, "changed")) + (dry ? " would change, " : " changed, ") +
+      words_for_bytes(number_of(result, "bytes")) + (dry ? "" : " written and verified") + ", " +
+      std::to_string(number_of(result, "deleted")) + (dry ? " would be deleted\n" : " deleted\n");
   for (const Json& failure : result["failed"]) {
-    text += "FAILED " + display_path(text_of(failure, "path")) + ": " + display_path(text_of(failure, "why")) + "\n";
+    text += "FAILED " + display_path(text_of(failure, "path")) + ": " +
+            display_path(text_of(failure, "why")) + "\n";
   }
   for (const Json& warning : result["warnings"]) {
     text += "note: " + display_path(warning.get<std::string>()) + "\n";

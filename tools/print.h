@@ -8,8 +8,8 @@
 
 namespace holdfast {
 
-std::string print_record(const Json& record);    // log, history
-std::string print_entry(const Json& record);     // ls
+std::string print_record(const Json& record);  // log, history
+std::string print_entry(const Json& record);   // ls
 std::string print_diff(const Json& difference);
 std::string print_status(const Json& status);
 std::string print_snapshot(const Json& snapshot);

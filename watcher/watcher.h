@@ -25,12 +25,12 @@ enum class HintKind : uint8_t {
 };
 
 enum HintWhat : uint8_t {
-  kWhatCreated = 1,      // or moved in
-  kWhatRemoved = 2,      // or moved out
-  kWhatModified = 4,     // written to, a writer may still have it open
-  kWhatClosed = 8,       // closed after writing: a good moment to capture
+  kWhatCreated = 1,   // or moved in
+  kWhatRemoved = 2,   // or moved out
+  kWhatModified = 4,  // written to, a writer may still have it open
+  kWhatClosed = 8,    // closed after writing: a good moment to capture
   kWhatAttributes = 16,
-  kWhatMoved = 32,       // created/removed is one half of a rename; `cookie` pairs the halves
+  kWhatMoved = 32,  // created/removed is one half of a rename; `cookie` pairs the halves
 };
 
 struct Hint {

@@ -53,7 +53,8 @@ void check_looking_commands(const Watched& w, uint64_t second) {
   const auto newest = h.lines({"log", "--reverse"});
   REQUIRE(newest.front().at("seq") > newest.back().at("seq"));
 
-  REQUIRE_THAT(h.text({"history", w.root + "/notes.txt"}), Contains("create") && Contains("modify"));
+  REQUIRE_THAT(h.text({"history", w.root + "/notes.txt"}),
+               Contains("create") && Contains("modify"));
   REQUIRE(h.lines({"history", "data:notes.txt"}).size() == 2);
   REQUIRE_THAT(h.text({"ls", w.root}), Contains("data:notes.txt") && Contains("sub/"));
   REQUIRE(paths_of(h.lines({"ls", "-R", w.root})) ==
@@ -206,7 +207,8 @@ TEST_CASE("restore does what its options say", "[basics]") {
     h.text({"restore", "data:sub/inner.txt", "--at", at(w.first), "--to", w.work.path("out")});
     REQUIRE(read_file(w.work.path("out/sub/inner.txt")) == "inner\n");
     REQUIRE_FALSE(exists(w.work.path("out/notes.txt")));
-    REQUIRE(h.run({"restore", w.root + "/never", "--at", at(w.first), "--in-place"}).exit_code == 4);
+    REQUIRE(h.run({"restore", w.root + "/never", "--at", at(w.first), "--in-place"}).exit_code ==
+            4);
   }
   SECTION("an existing target is filled, and nothing goes into the state directory") {
     const std::string out = w.work.make("out");

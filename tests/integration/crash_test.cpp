@@ -1,5 +1,5 @@
-// kill -9 at any moment: the service comes up again by itself, check finds nothing, and every moment
-// that flush ever acknowledged is restored exactly as the tree was at that flush.
+// kill -9 at any moment: the service comes up again by itself, check finds nothing, and every
+// moment that flush ever acknowledged is restored exactly as the tree was at that flush.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdio>

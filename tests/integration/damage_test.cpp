@@ -54,8 +54,7 @@ TEST_CASE("roots that cannot be watched are refused in words", "[damage]") {
   REQUIRE_THAT(fails_to_watch(holdfast, {work.path("missing")}).err,
                Contains("missing") && Contains("No such file"));
   REQUIRE_THAT(fails_to_watch(holdfast, {work.path("file")}).err, Contains("not a directory"));
-  REQUIRE_THAT(fails_to_watch(holdfast, {root, root + "/inner"}).err,
-               Contains("inside the root"));
+  REQUIRE_THAT(fails_to_watch(holdfast, {root, root + "/inner"}).err, Contains("inside the root"));
   REQUIRE_THAT(fails_to_watch(holdfast, {"a=" + root, "a=" + root + "/inner"}).err,
                Contains("two roots are named a") || Contains("inside the root"));
   // A link to a root is that root.

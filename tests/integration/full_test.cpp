@@ -1,5 +1,5 @@
-// A full disk under the state: nothing dies, nothing acknowledged is lost, everybody is told, and all is
-// well again as soon as there is space.
+// A full disk under the state: nothing dies, nothing acknowledged is lost, everybody is told, and
+// all is well again as soon as there is space.
 #include <unistd.h>
 
 #include <catch2/catch.hpp>

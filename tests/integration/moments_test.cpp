@@ -1,5 +1,5 @@
-// Any moment that was flushed comes back exactly: the whole tree with every attribute, after a restart,
-// whatever happened to the tree in between.
+// Any moment that was flushed comes back exactly: the whole tree with every attribute, after a
+// restart, whatever happened to the tree in between.
 #include <catch2/catch.hpp>
 
 #include "tests/support/churn.h"

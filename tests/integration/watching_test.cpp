@@ -1,5 +1,6 @@
 // What happens to a watched tree ends up in the journal, in whatever order and however merged the
-// kernel tells it: after each case the newest moment is the live tree, and the records say what happened.
+// kernel tells it: after each case the newest moment is the live tree, and the records say what
+// happened.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -154,8 +155,7 @@ TEST_CASE("history goes on under the path when the file is replaced", "[watching
   }
   std::vector<std::string> contents;
   for (const TestJson& record : w.holdfast.lines({"history", "data:config"})) {
-    const auto content =
-        w.holdfast.text({"cat", "--at", at(record.at("seq")), "data:config"});
+    const auto content = w.holdfast.text({"cat", "--at", at(record.at("seq")), "data:config"});
     if (contents.empty() || contents.back() != content) contents.push_back(content);
   }
   REQUIRE(contents == std::vector<std::string>{"one", "two", "three"});
@@ -201,7 +201,8 @@ TEST_CASE("a file that is linked in without ever being open under its name is ca
   REQUIRE(file.valid());
   REQUIRE(::write(file.get(), "unnamed", 7) == 7);
   const std::string proc = "/proc/self/fd/" + std::to_string(file.get());
-  REQUIRE(::linkat(AT_FDCWD, proc.c_str(), AT_FDCWD, w.in("named").c_str(), AT_SYMLINK_FOLLOW) == 0);
+  REQUIRE(::linkat(AT_FDCWD, proc.c_str(), AT_FDCWD, w.in("named").c_str(), AT_SYMLINK_FOLLOW) ==
+          0);
   w.require_present();
   REQUIRE(w.holdfast.text({"cat", "data:named"}) == "unnamed");
 }

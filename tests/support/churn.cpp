@@ -68,9 +68,8 @@ void put(const std::string& path, const std::string& bytes, int flags, off_t off
 
 unsigned announced_seed(const std::string& test) {
   const char* given = std::getenv("HOLDFAST_TEST_SEED");
-  const unsigned seed = given != nullptr
-                            ? static_cast<unsigned>(std::strtoul(given, nullptr, 10))
-                            : std::random_device()();
+  const unsigned seed = given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10))
+                                         : std::random_device()();
   std::printf("%s: HOLDFAST_TEST_SEED=%u\n", test.c_str(), seed);
   std::fflush(stdout);
   return seed;
@@ -90,14 +89,24 @@ void Churn::step() {
     remove();
   }
   switch (pick(20)) {
-    case 0: case 1: case 2: case 3: create(); break;
-    case 4: case 5: case 6: case 7: change_content(); break;
-    case 8: case 9: replace(); break;
-    case 10: case 11: case 12: rename_entry(); break;
+    case 0:
+    case 1:
+    case 2:
+    case 3: create(); break;
+    case 4:
+    case 5:
+    case 6:
+    case 7: change_content(); break;
+    case 8:
+    case 9: replace(); break;
+    case 10:
+    case 11:
+    case 12: rename_entry(); break;
     case 13: remove(); break;
     case 14: make_subtree(); break;
     case 15: link(); break;
-    case 16: case 17: attributes(); break;
+    case 16:
+    case 17: attributes(); break;
     case 18: sparse_write(); break;
     default: pick(2) == 0 ? move_out() : move_in(); break;
   }
@@ -227,7 +236,7 @@ void Churn::attributes() {
   trace("attributes", path);
   switch (pick(3)) {
     case 0:
-      if (struct stat st {}; ::lstat(path.c_str(), &st) == 0 && !S_ISLNK(st.st_mode)) {
+      if (struct stat st{}; ::lstat(path.c_str(), &st) == 0 && !S_ISLNK(st.st_mode)) {
         ::chmod(path.c_str(), static_cast<mode_t>(0600 + pick(0200)) | (st.st_mode & S_IXUSR));
       }
       break;

@@ -1,7 +1,8 @@
 // Churn: random changes to a tree, as people and programs make them, repeatable by their seed.
 //
-// Looks at the live tree for what to change next, so it goes on whatever else happens there. Failures
-// of single operations are no concern. The tree stays at a few hundred names and a few megabytes.
+// Looks at the live tree for what to change next, so it goes on whatever else happens there.
+// Failures of single operations are no concern. The tree stays at a few hundred names and a few
+// megabytes.
 #pragma once
 
 #include <condition_variable>

@@ -1,5 +1,5 @@
-// Holdfast as a user meets it: the built program, a state directory, a service that is started, stopped
-// and killed, and commands whose exit code, output and JSON are looked at.
+// Holdfast as a user meets it: the built program, a state directory, a service that is started,
+// stopped and killed, and commands whose exit code, output and JSON are looked at.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,8 @@ class WorkDir {
 // True as root. Else says what is left out and why; under CI, where we are root, that is a failure.
 bool is_root_for(const std::string& what);
 
-// A small file system of its own. Mounted in a mount namespace of this test program, so that it is gone
-// with the program, however that ends.
+// A small file system of its own. Mounted in a mount namespace of this test program, so that it is
+// gone with the program, however that ends.
 class LoopMount {
  public:
   LoopMount(const WorkDir& work, const std::string& name, uint64_t bytes);

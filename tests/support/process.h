@@ -1,8 +1,9 @@
 // Process: a program that a test starts, with its output captured, and every wait bounded in time.
 //
-// A child never outlives the test: it is killed when the Process is destroyed, and by the kernel when
-// the test program dies before that. Output is read by a thread of its own, so that a child never
-// blocks on a full pipe and a test can wait for a line. One owner; wait from one thread at a time.
+// A child never outlives the test: it is killed when the Process is destroyed, and by the kernel
+// when the test program dies before that. Output is read by a thread of its own, so that a child
+// never blocks on a full pipe and a test can wait for a line. One owner; wait from one thread at a
+// time.
 #pragma once
 
 #include <sys/types.h>
@@ -21,10 +22,10 @@
 namespace holdfast {
 
 struct Command {
-  std::vector<std::string> args;  // args[0] is looked up in PATH
-  std::string cwd;                // "": the test's own
+  std::vector<std::string> args;                         // args[0] is looked up in PATH
+  std::string cwd;                                       // "": the test's own
   std::vector<std::pair<std::string, std::string>> env;  // added to the test's own
-  uid_t uid = 0;                  // where not 0: run as that user and group
+  uid_t uid = 0;                                         // where not 0: run as that user and group
 };
 
 struct Outcome {

@@ -140,7 +140,8 @@ std::string difference(const TreeEntry& a, const TreeEntry& b) {
   auto names = [](const TreeEntry& entry) {
     std::string all;
     for (const auto& [name, value] : entry.xattrs) {
-      all += name + "=" + to_hex(reinterpret_cast<const uint8_t*>(value.data()), value.size()) + " ";
+      all +=
+          name + "=" + to_hex(reinterpret_cast<const uint8_t*>(value.data()), value.size()) + " ";
     }
     return all;
   };

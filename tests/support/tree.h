@@ -1,8 +1,9 @@
-// Tree: everything about a directory tree that a restore has to bring back, as values: what is there,
-// every attribute, the content's hash, and which names are the same file. Two of them are compared and
-// the differences put into words.
+// Tree: everything about a directory tree that a restore has to bring back, as values: what is
+// there, every attribute, the content's hash, and which names are the same file. Two of them are
+// compared and the differences put into words.
 //
-// Reads through directory descriptors, so that names may be any bytes and paths longer than PATH_MAX.
+// Reads through directory descriptors, so that names may be any bytes and paths longer than
+// PATH_MAX.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ struct TreeEntry {
   uint64_t size = 0;  // regular files and symlinks
   uint64_t rdev = 0;  // devices
   int64_t mtime_ns = 0;
-  std::string target;                         // symlinks
-  std::string same_as;                        // hard links: the first of the file's names in the tree
+  std::string target;   // symlinks
+  std::string same_as;  // hard links: the first of the file's names in the tree
   std::map<std::string, std::string> xattrs;  // ACLs are system.posix_acl_*
   std::string hash;                           // regular files
   bool operator==(const TreeEntry&) const = default;
