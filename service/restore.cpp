@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/path.h"
+#include "service/restore_items.h"
 #include "service/restore_write.h"
 
 namespace holdfast {
@@ -24,19 +25,6 @@ constexpr size_t kWindowDirsMax = 400;  // open descriptors
 constexpr size_t kRenamesMax = 50'000;  // behind one sync barrier
 constexpr uint64_t kBarrierBytes = 512ull << 20;
 constexpr Sequence kNow{~0ull};
-
-// A file whose content must be written.
-struct Item {
-  std::shared_ptr<Fd> dir_fd;
-  std::string dir_path, name, temporary;
-  Record version;
-  ChunkLocation location;
-  Status status;
-};
-
-struct Rename {
-  std::string dir_path, temporary, name;
-};
 
 class Restorer {
  public:
@@ -277,7 +265,10 @@ bool Restorer::clear_way(int dir_fd, const std::string& path, const std::string&
   if (options_.overwrite == Overwrite::kNever) return false;
   if (options_.dry_run) return true;
   if (auto status = remove_name(dir_fd, path, name); !status.ok()) fail(path, status.error());
-  return !statx_name(dir_fd, name).ok();
+  if (!statx_name(dir_fd, name).ok()) return true;
+  fail(path,
+       make_error(ErrorCode::kExists, "what is in its place could not be removed as a whole"));
+  return false;
 }
 
 Status Restorer::visit(const std::shared_ptr<Fd>& dir_fd, const std::string& dir_path,
