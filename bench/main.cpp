@@ -346,7 +346,7 @@ int run(int argc, char** argv) {
                  "the source tree, as Debian's linux-source-6.1 has it");
   app.add_option("--json", options.json_file, "write all figures there");
   app.add_option("--markdown", options.markdown_file, "write the table there");
-  app.add_option("--work", options.work, "work below this directory (18 GB for the full run)");
+  app.add_option("--work", options.work, "work below this directory (20 GB for the full run)");
   app.add_flag("--keep", options.keep, "leave what was written");
   CLI11_PARSE(app, argc, argv);
   if (options.smoke) {

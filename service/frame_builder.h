@@ -18,7 +18,7 @@ class FrameBuilder {
     if (!raw_.empty() && raw_.size() + bytes.size() > kFrameTargetBytes) finish();
     raw_.append(bytes);
     chunks_.push_back({id, static_cast<uint32_t>(bytes.size()), kind});
-    if (raw_.size() >= kFrameTargetBytes) finish();
+    if (raw_.size() >= kFrameTargetBytes || chunks_.size() >= kFrameEntriesMax) finish();
   }
   void finish() {
     if (chunks_.empty()) return;

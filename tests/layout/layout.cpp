@@ -171,7 +171,7 @@ class Checker {
       if (std::regex_search(code, naked_delete) && !std::regex_search(code, defaulted_delete)) {
         report(i, "delete by hand");
       }
-      if (!file_->is_product() && std::regex_search(code, sleeping)) {
+      if (file_->folder() == "tests" && std::regex_search(code, sleeping)) {
         report(i, "sleeping; wait for what is to happen instead");
       }
     }

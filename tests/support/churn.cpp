@@ -233,14 +233,15 @@ void Churn::link() {
 void Churn::attributes() {
   const std::string path = entry(pick(3) == 0);
   if (path.empty()) return;
-  trace("attributes", path);
   switch (pick(3)) {
     case 0:
+      trace("chmod", path);
       if (struct stat st{}; ::lstat(path.c_str(), &st) == 0 && !S_ISLNK(st.st_mode)) {
         ::chmod(path.c_str(), static_cast<mode_t>(0600 + pick(0200)) | (st.st_mode & S_IXUSR));
       }
       break;
     case 1: {
+      trace("utimens", path);
       const timespec stamp{static_cast<time_t>(pick(2'000'000'000)) - 500'000'000,
                            static_cast<long>(pick(1'000'000'000))};
       const timespec times[2] = {{0, UTIME_OMIT}, stamp};
@@ -248,6 +249,7 @@ void Churn::attributes() {
       break;
     }
     default: {
+      trace("setxattr", path);
       const std::string value = content(40);
       ::lsetxattr(path.c_str(), "user.churn", value.data(), value.size(), 0);
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -141,7 +142,9 @@ TestJson Holdfast::json(const std::vector<std::string>& args) const {
 }
 
 uint64_t Holdfast::flush() const {
-  return json({"flush", "--timeout", "100s"}).at("seq").get<uint64_t>();
+  const auto seq = json({"flush", "--timeout", "100s"}).at("seq").get<uint64_t>();
+  if (std::getenv("HOLDFAST_TEST_TRACE") != nullptr) std::printf("flushed @%" PRIu64 "\n", seq);
+  return seq;
 }
 
 void Holdfast::require_restores(const WorkDir& work, uint64_t seq, const Tree& expected) const {
