@@ -87,9 +87,8 @@ Result<Usage> run_command(const std::vector<std::string>& arguments) {
   return usage;
 }
 
-ServiceRun::~ServiceRun() {
-  if (pid_ > 0) (void)stop().ok();
-}
+// Also after a start that failed: the sampler runs then.
+ServiceRun::~ServiceRun() { (void)stop().ok(); }
 
 Result<Usage> ServiceRun::start(const std::string& program, const std::string& state,
                                 const std::string& tree) {

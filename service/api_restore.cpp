@@ -136,7 +136,8 @@ Status run_plan(State& state, const RestorePlan& plan, Sequence at, const Restor
       sum.changed += result->changed;
       sum.deleted += result->deleted;
       for (const std::string& warning : result->warnings) {
-        sum.warnings.push_back(join_path(job.target, warning));
+        sum.warnings.push_back(warning.starts_with(":") ? job.target + warning
+                                                        : join_path(job.target, warning));
       }
       for (RestoreFailure& failure : result->failed) {
         failure.path = join_path(job.target, failure.path);

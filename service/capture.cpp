@@ -61,6 +61,12 @@ bool PendingChunks::claim(const ChunkId& id) {
   return shard.ids.insert(id).second;
 }
 
+bool PendingChunks::contains(const ChunkId& id) {
+  Shard& shard = shard_of(id);
+  std::lock_guard lock(shard.mutex);
+  return shard.ids.contains(id);
+}
+
 void PendingChunks::release(const ChunkId& id) {
   Shard& shard = shard_of(id);
   std::lock_guard lock(shard.mutex);

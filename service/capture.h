@@ -32,6 +32,7 @@ FileStat to_file_stat(const StatxResult& statx);
 class PendingChunks {
  public:
   bool claim(const ChunkId& id);  // true: the caller must store it
+  bool contains(const ChunkId& id);
   void release(const ChunkId& id);
   void clear();
 

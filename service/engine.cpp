@@ -236,7 +236,12 @@ Status Engine::commit() {
 
 // Undoes the batch and marks everything to be looked at again. What was in flight is dropped when
 // it arrives, by its generation.
-void Engine::fail_batch(const Error& error) {
+void Engine::fail_batch(const Error& cause) {
+  Error error = cause;
+  if (error.code == ErrorCode::kNoSpace && !error.message.starts_with("the disk of")) {
+    error.message = "the disk of the state " + state_.dir + " is full (" + cause.message +
+                    "); free some space, and watching goes on by itself";
+  }
   if (error.message != last_problem_) log_.error(error.message);
   last_problem_ = error.message;
   batch_.reset();
@@ -345,7 +350,10 @@ std::optional<uint64_t> Engine::lowest_epoch() const {
 
 // Nothing left to look at, so what is missing has not just moved elsewhere.
 bool Engine::quiet() const {
-  if (scans_running_ > 0 || !walk_stack_.empty()) return false;
+  // What is being read may turn out to be what is missing.
+  const bool capturing = !captures_.empty() || !group_.items.empty() || !parked_.empty() ||
+                         pipeline_.tasks_outstanding() > 0;
+  if (scans_running_ > 0 || !walk_stack_.empty() || capturing) return false;
   const int64_t now = clock_.boottime_ns();
   return std::none_of(roots_.begin(), roots_.end(), [&](const auto& root) {
     const auto due = root->dirty->next_due_ns();

@@ -154,6 +154,8 @@ class Engine {
                       const FileStat& stat, bool offline);
   Status apply_move(size_t root, Record& record, const Place& place);
   Status displace(size_t root, const Entry& old);
+  Status look_at_other_names(size_t root, const Record& version);
+  bool is_back(const MissingName& missing);
   Status resolve_missing(bool everything);
   Status delete_tree(size_t root, NodeId parent, const std::string& name, NodeId node,
                      FileType type, bool offline);

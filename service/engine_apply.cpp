@@ -1,5 +1,6 @@
 // The engine's writing half: what was captured, moved or found missing becomes records.
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -46,13 +47,23 @@ int64_t bytes_of(const Record& record) {
 }
 }  // namespace
 
+// Where it cannot be told, because the directory itself may have moved, the name counts as there: a
+// look at that directory will find out, and a name that goes then loses nothing.
 bool Engine::still_there(size_t index, NodeId parent, const std::string& name, uint64_t inode) {
   auto open = txn();
   if (!open.ok()) return false;
   auto path = state_.journal->dir_path(**open, parent, kHead);
   if (!path.ok()) return false;
   auto dir = open_beneath(roots_[index]->fd.get(), *path, O_PATH | O_DIRECTORY);
-  if (!dir.ok()) return false;
+  if (!dir.ok()) return true;
+  if (parent != roots_[index]->root.node) {
+    auto known = state_.journal->version(**open, parent, kHead);
+    auto self = statx_fd(dir->get());
+    if (!known.ok() || !*known || !self.ok() ||
+        !same_identity(**known, FileType::kDir, to_file_stat(*self))) {
+      return true;
+    }
+  }
   auto st = statx_name(dir->get(), name);
   return st.ok() && st->inode == inode;
 }
@@ -77,10 +88,10 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
   TRY_ASSIGN(auto version, journal.version(*open, known->node, kHead));
   if (!version || !same_identity(*version, type, stat)) return place;  // the number was used again
   place.node = known->node;
-  std::optional<MissingName> gone = missing_.take_node(known->node);
-  for (; gone; gone = missing_.take_node(known->node)) {
-    TRY_ASSIGN(const auto led_to, journal.entry(*open, gone->parent, gone->name, kHead));
-    if (led_to && led_to->node == known->node) break;
+  std::optional<MissingName> gone;
+  for (MissingName& missing : missing_.of_node(known->node)) {
+    TRY_ASSIGN(const auto led_to, journal.entry(*open, missing.parent, missing.name, kHead));
+    if (!gone && led_to && led_to->node == known->node) gone = std::move(missing);
   }
   if (gone) {
     place.how = Place::How::kRename;
@@ -119,8 +130,28 @@ Status Engine::displace(size_t index, const Entry& old) {
   }
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto version, state_.journal->version(*open, old.node, kHead));
-  if (version) count(index, -1, -bytes_of(*version));
-  return {};
+  if (!version) return {};
+  count(index, -1, -bytes_of(*version));
+  return look_at_other_names(index, *version);
+}
+
+// What was written through a name before the name went was told under that name only. The file's
+// other names lead to it still.
+Status Engine::look_at_other_names(size_t index, const Record& version) {
+  if (version.stat.nlink < 2 || version.type == FileType::kDir) return {};
+  constexpr uint64_t kEveryEpoch = 0;  // each flush that is waited for may have to see it
+  const int64_t now = clock_.boottime_ns();
+  TRY_ASSIGN(WriteTxn * open, txn());
+  return state_.journal->for_each_version(*open, version.node, false, [&](const Record& record) {
+    const bool makes_name = record.kind == RecordKind::kCreate ||
+                            record.kind == RecordKind::kLink || record.kind == RecordKind::kRename;
+    if (!makes_name) return Visit::kContinue;
+    const auto entry = state_.journal->entry(*open, record.parent, record.name, kHead);
+    if (entry.ok() && *entry && (*entry)->node == version.node) {
+      roots_[index]->dirty->add_name(record.parent, record.name, kEveryEpoch, now);
+    }
+    return Visit::kContinue;
+  });
 }
 
 Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, const Place& place,
@@ -174,7 +205,13 @@ Result<bool> Engine::alive(NodeId dir) {
 }
 
 Status Engine::captured(CaptureOutput output) {
-  if (output.generation != generation_) return {};
+  if (output.generation != generation_) {
+    // Its batch was undone. Nobody must wait for chunks that will not come.
+    for (const NewFrame& frame : output.frames) {
+      for (const ChunkInFrame& chunk : frame.chunks) pipeline_.pending().release(chunk.id);
+    }
+    return apply_parked();
+  }
   if (!output.frames.empty()) {
     TRY_ASSIGN(WriteTxn * open, txn());
     for (const NewFrame& frame : output.frames) {
@@ -196,16 +233,23 @@ Status Engine::apply_parked() {
   parked_.clear();
   for (Parked& parked : now) {
     TRY_ASSIGN(WriteTxn * open, txn());
-    const bool arrived =
-        std::all_of(parked.result.awaited.begin(), parked.result.awaited.end(),
-                    [&](const ChunkId& id) { return state_.store->has(*open, id); });
-    if (!arrived) {
+    bool arrived = true, coming = true;
+    for (const ChunkId& id : parked.result.awaited) {
+      if (state_.store->has(*open, id)) continue;
+      arrived = false;
+      coming = coming && pipeline_.pending().contains(id);
+    }
+    if (!arrived && coming) {
       waiting.push_back(std::move(parked));
       continue;
     }
     busy_names_.erase({parked.result.dir, parked.result.name});
+    if (!arrived) {  // who was to store them was undone: the file is read again
+      roots_[parked.root]->dirty->add_name(parked.result.dir, parked.result.name, parked.epoch,
+                                           clock_.boottime_ns());
+    }
     if (auto left = outstanding_.find(parked.epoch); --left->second == 0) outstanding_.erase(left);
-    TRY(apply(parked.root, parked.result, parked.epoch, parked.offline));
+    if (arrived) TRY(apply(parked.root, parked.result, parked.epoch, parked.offline));
   }
   parked_ = std::move(waiting);
   return {};
@@ -279,6 +323,23 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   return append(record);
 }
 
+// A name may come back, even as the same file, between the look that missed it and its end.
+bool Engine::is_back(const MissingName& missing) {
+  auto open = txn();
+  if (!open.ok()) return false;
+  auto path = state_.journal->dir_path(**open, missing.parent, kHead);
+  if (!path.ok()) return false;
+  auto dir = open_beneath(roots_[missing.root]->fd.get(), *path, O_PATH | O_DIRECTORY);
+  if (!dir.ok()) return false;
+  auto st = statx_name(dir->get(), missing.name);
+  if (!st.ok()) return false;
+  Look look;
+  look.root = missing.root;
+  look.path = *path;
+  look.cache_dir = holds_cachedir_tag(dir->get());
+  return !excluded(look, missing.name, S_ISDIR(st->mode));
+}
+
 Status Engine::resolve_missing(bool everything) {
   const int64_t now = clock_.boottime_ns();
   if (!everything && now < missing_check_ns_) return {};
@@ -293,7 +354,16 @@ Status Engine::resolve_missing(bool everything) {
   for (const MissingName& missing : due) {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto entry, state_.journal->entry(*open, missing.parent, missing.name, kHead));
-    if (!entry || entry->node != missing.node) continue;
+    if (!entry) continue;
+    if (entry->node != missing.node) {
+      // The name came back as something else meanwhile, and that may be gone again.
+      roots_[missing.root]->dirty->add_name(missing.parent, missing.name, missing.epoch, now);
+      continue;
+    }
+    if (is_back(missing)) {
+      roots_[missing.root]->dirty->add_name(missing.parent, missing.name, missing.epoch, now);
+      continue;
+    }
     TRY(delete_tree(missing.root, missing.parent, missing.name, missing.node, missing.type,
                     missing.offline));
   }
@@ -355,7 +425,8 @@ Status Engine::delete_one(size_t index, NodeId parent, const std::string& name, 
   } else {
     count(index, -1, -bytes_of(record));
   }
-  return append(record);
+  TRY(append(record));
+  return look_at_other_names(index, *version);
 }
 
 }  // namespace holdfast

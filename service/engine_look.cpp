@@ -18,6 +18,7 @@ constexpr size_t kCaptureBacklogMax = 32;
 constexpr size_t kScansMax = 16;
 constexpr int64_t kRecheckNs = 10'000'000'000;
 constexpr int64_t kMovedRetryNs = 2'000'000;
+constexpr int64_t kBusyRetryNs = 2'000'000;
 }  // namespace
 
 Status Engine::start_work(bool& progress) {
@@ -261,6 +262,12 @@ Status Engine::compare(Look& look) {
   TRY_ASSIGN(WriteTxn * open, txn());
   std::vector<Entry> known;
   if (look.all) {
+    // What is being captured may be neither in the list any more nor in the journal yet.
+    for (auto busy = busy_names_.lower_bound({look.dir, ""});
+         busy != busy_names_.end() && busy->first == look.dir; ++busy) {
+      roots_[look.root]->dirty->add_name(look.dir, busy->second, look.epoch,
+                                         clock_.boottime_ns() + kBusyRetryNs);
+    }
     TRY(state_.journal->for_each_entry(*open, look.dir, kHead, [&](const Entry& entry) {
       known.push_back(entry);
       return Visit::kContinue;
@@ -297,13 +304,13 @@ Status Engine::compare(Look& look) {
 Status Engine::compare_name(Look& look, const std::string& name, const StatxResult* now,
                             const std::optional<Entry>& old) {
   if (now != nullptr && excluded(look, name, S_ISDIR(now->mode))) now = nullptr;
-  if (now == nullptr && !old) return {};
   if (busy_names_.contains({look.dir, name})) {
-    // Being captured: looked at again when that is done.
+    // Being captured: looked at again when that is done, also where it is gone by now.
     roots_[look.root]->dirty->add_name(look.dir, name, look.epoch,
-                                       clock_.boottime_ns() + 2'000'000);
+                                       clock_.boottime_ns() + kBusyRetryNs);
     return {};
   }
+  if (now == nullptr && !old) return {};
   if (now == nullptr) {
     if (!missing_.contains(look.dir, name)) {
       missing_.add({look.root, look.dir, name, old->node, old->type, look.epoch, look.offline,

@@ -37,11 +37,13 @@ class MissingNames {
     if (by_name_.empty() || missing.since_ns < oldest_ns_) oldest_ns_ = missing.since_ns;
     by_name_.insert_or_assign(std::move(key), std::move(missing));
   }
-  // Takes out a name that led to the node.
-  std::optional<MissingName> take_node(NodeId node) {
-    const auto found = by_node_.find(node);
-    if (found == by_node_.end()) return std::nullopt;
-    return take(by_name_.find(found->second));
+  // The names that led to the node. They stay: what becomes of the node may take a while to be
+  // known.
+  std::vector<MissingName> of_node(NodeId node) const {
+    std::vector<MissingName> names;
+    const auto [first, last] = by_node_.equal_range(node);
+    for (auto at = first; at != last; ++at) names.push_back(by_name_.at(at->second));
+    return names;
   }
   // Takes out those that `due` names, in the order of parents and names.
   template <class Predicate>

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <thread>
 
@@ -113,6 +112,9 @@ Result<RestoreResult> Restorer::run() {
     finish_dir(ancestor->second, ancestor->first);
   }
   TRY(publish_target());
+  if (::geteuid() != 0) {
+    result_.warnings.emplace_back(": owners are as far as a user who is not root may set them");
+  }
   return std::move(result_);
 }
 

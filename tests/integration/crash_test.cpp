@@ -78,6 +78,7 @@ TEST_CASE("what flush acknowledged survives kill -9 at any moment", "[crash]") {
       background.wait_for_steps(random() % 60);
       background.pause();
       const uint64_t seq = holdfast.flush();
+      background.flushed();
       acknowledged.add({seq, read_tree(root)});
       background.resume();
     }

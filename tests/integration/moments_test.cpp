@@ -22,6 +22,7 @@ TEST_CASE("every flushed moment is restored exactly after a cold start", "[momen
   for (int round = 0; round < kRounds; ++round) {
     churn.steps(60);
     const uint64_t seq = holdfast.flush();
+    churn.flushed();
     moments.emplace_back(seq, read_tree(root));
     if (round > 0) REQUIRE(seq > moments[moments.size() - 2].first);
   }
@@ -60,7 +61,9 @@ TEST_CASE("each small step is restored exactly", "[moments]") {
   holdfast.start({"data=" + root});
   for (int round = 0; round < 100; ++round) {
     churn.steps(4);
-    holdfast.require_restores(work, holdfast.flush(), read_tree(root));
+    const uint64_t seq = holdfast.flush();
+    churn.flushed();
+    holdfast.require_restores(work, seq, read_tree(root));
   }
   holdfast.stop();
 }

@@ -61,7 +61,9 @@ const char* const kTables[] = {"records", "entries",   "versions", "inodes",
 TEST_CASE_METHOD(CheckFixture, "every flipped byte of every record is found", "[journal]") {
   const Tables tables = dump();
   const Dbi records = table("records");
-  for (const auto& [key, value] : tables.at("records")) {
+  for (const auto& row : tables.at("records")) {
+    const std::string& key = row.first;
+    const std::string& value = row.second;
     for (size_t i = 0; i < value.size(); ++i) {
       std::string damaged = value;
       damaged[i] = static_cast<char>(damaged[i] ^ 0x10);

@@ -149,11 +149,19 @@ std::string Churn::entry(bool want_dir) {
 
 std::string Churn::file() { return entry(false); }
 
-void Churn::create() { put(dir().path + "/" + name(), content(9000), O_CREAT | O_TRUNC); }
+bool Churn::editable(const std::string& path) const {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 && !fresh_links_.contains(st.st_ino);
+}
+
+void Churn::create() {
+  const std::string path = dir().path + "/" + name();
+  if (editable(path) || ::access(path.c_str(), F_OK) != 0) put(path, content(9000), O_CREAT | O_TRUNC);
+}
 
 void Churn::change_content() {
   const std::string path = file();
-  if (path.empty()) return;
+  if (!editable(path)) return;
   switch (pick(4)) {
     case 0: put(path, content(2000), O_APPEND); break;
     case 1: put(path, content(300), 0, static_cast<off_t>(pick(5000))); break;
@@ -204,8 +212,19 @@ void Churn::move_out() {
   const std::string parked = outside_ + "/parked" + std::to_string(++names_);
   trace("move out", path, parked);
   if (path.empty() || ::rename(path.c_str(), parked.c_str()) != 0) return;
-  put(parked + "/changed outside", content(500), O_CREAT | O_TRUNC);
+  ::unlink((parked + "/changed outside").c_str());  // or it might be a link to a file that stayed
+  put(parked + "/changed outside", content(500), O_CREAT | O_EXCL);
   parked_.push_back(parked);
+}
+
+// A tree that comes back may hold further names of files that are in the root.
+void Churn::note_links(const std::string& tree) {
+  std::error_code failed;
+  std::filesystem::recursive_directory_iterator at(tree, failed), end;
+  for (; !failed && at != end; at.increment(failed)) {
+    struct stat st {};
+    if (::lstat(at->path().c_str(), &st) == 0 && st.st_nlink > 1) fresh_links_.insert(st.st_ino);
+  }
 }
 
 void Churn::move_in() {
@@ -214,7 +233,9 @@ void Churn::move_in() {
   trace("move in", parked_.back(), target);
   if (::rename(parked_.back().c_str(), target.c_str()) != 0) return;
   parked_.pop_back();
-  put(target + "/changed at once", content(500), O_CREAT | O_TRUNC);
+  note_links(target);
+  ::unlink((target + "/changed at once").c_str());
+  put(target + "/changed at once", content(500), O_CREAT | O_EXCL);
 }
 
 void Churn::link() {
@@ -227,12 +248,14 @@ void Churn::link() {
   } else {
     trace("link", path, target);
     if (::link(path.c_str(), target.c_str()) != 0) return;
+    struct stat st {};
+    if (::lstat(target.c_str(), &st) == 0) fresh_links_.insert(st.st_ino);
   }
 }
 
 void Churn::attributes() {
   const std::string path = entry(pick(3) == 0);
-  if (path.empty()) return;
+  if (!editable(path)) return;
   switch (pick(3)) {
     case 0:
       trace("chmod", path);
@@ -258,7 +281,7 @@ void Churn::attributes() {
 
 void Churn::sparse_write() {
   const std::string path = file();
-  if (!path.empty()) put(path, content(4000), 0, static_cast<off_t>(pick(3'000'000)));
+  if (editable(path)) put(path, content(4000), 0, static_cast<off_t>(pick(3'000'000)));
 }
 
 BackgroundChurn::BackgroundChurn(Churn churn)

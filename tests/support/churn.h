@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,6 +25,8 @@ class Churn {
   Churn(std::string root, std::string outside, unsigned seed);
   void step();
   void steps(int count);
+  // Everything so far has been flushed: see editable().
+  void flushed() { fresh_links_.clear(); }
 
  private:
   struct Place {
@@ -36,6 +39,10 @@ class Churn {
   Place dir();         // a random directory
   std::string file();  // a random regular file; "" where luck had none
   std::string entry(bool want_dir);
+  // The kernel tells a change under the name alone that was used for it. Where that name is a hard link
+  // which came after the last flush, and which may be gone again before anybody looks, no watcher can
+  // know which file it was. (A scrub finds those.) All else has to be seen, and is not spared.
+  bool editable(const std::string& path) const;
 
   void create();
   void change_content();
@@ -45,6 +52,7 @@ class Churn {
   void make_subtree();
   void move_out();
   void move_in();
+  void note_links(const std::string& tree);
   void link();
   void attributes();
   void sparse_write();
@@ -53,6 +61,7 @@ class Churn {
   std::mt19937_64 random_;
   uint64_t names_ = 0;
   std::vector<std::string> parked_;  // moved out, by name in outside_
+  std::set<uint64_t> fresh_links_;   // inodes
 };
 
 // Churn on a thread of its own. It begins paused.
@@ -64,6 +73,7 @@ class BackgroundChurn {
   BackgroundChurn& operator=(const BackgroundChurn&) = delete;
   void resume();
   void pause();  // returns when no step is under way
+  void flushed() { churn_.flushed(); }  // while it is paused
   // Waits until `count` more steps are done; must not be paused.
   void wait_for_steps(uint64_t count);
 
