@@ -58,6 +58,8 @@ TEST_CASE("a full disk is survived, told and overcome", "[full]") {
   for (int attempt = 0; attempt < 200; ++attempt) {
     accepted = holdfast.run({"flush", "--timeout", "60s"});
     if (accepted.exit_code == 0) break;
+    INFO("the service's log: " << holdfast.service().error_output());
+    INFO("status: " << holdfast.run({"status", "--json"}).out);
     REQUIRE_THAT(accepted.err, Contains("full"));
   }
   INFO("flush said: " << accepted.err);

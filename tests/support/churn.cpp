@@ -156,7 +156,8 @@ bool Churn::editable(const std::string& path) const {
 
 void Churn::create() {
   const std::string path = dir().path + "/" + name();
-  if (editable(path) || ::access(path.c_str(), F_OK) != 0) put(path, content(9000), O_CREAT | O_TRUNC);
+  if (editable(path) || ::access(path.c_str(), F_OK) != 0)
+    put(path, content(9000), O_CREAT | O_TRUNC);
 }
 
 void Churn::change_content() {

@@ -39,9 +39,10 @@ class Churn {
   Place dir();         // a random directory
   std::string file();  // a random regular file; "" where luck had none
   std::string entry(bool want_dir);
-  // The kernel tells a change under the name alone that was used for it. Where that name is a hard link
-  // which came after the last flush, and which may be gone again before anybody looks, no watcher can
-  // know which file it was. (A scrub finds those.) All else has to be seen, and is not spared.
+  // The kernel tells a change under the name alone that was used for it. Where that name is a hard
+  // link which came after the last flush, and which may be gone again before anybody looks, no
+  // watcher can know which file it was. (A scrub finds those.) All else has to be seen, and is not
+  // spared.
   bool editable(const std::string& path) const;
 
   void create();
@@ -72,7 +73,7 @@ class BackgroundChurn {
   BackgroundChurn(const BackgroundChurn&) = delete;
   BackgroundChurn& operator=(const BackgroundChurn&) = delete;
   void resume();
-  void pause();  // returns when no step is under way
+  void pause();                         // returns when no step is under way
   void flushed() { churn_.flushed(); }  // while it is paused
   // Waits until `count` more steps are done; must not be paused.
   void wait_for_steps(uint64_t count);
