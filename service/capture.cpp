@@ -73,6 +73,11 @@ void PendingChunks::release(const ChunkId& id) {
   shard.ids.erase(id);
 }
 
+void PendingChunks::release_committed(const std::vector<ChunkId>& ids) {
+  commits_.fetch_add(1, std::memory_order_acq_rel);
+  for (const ChunkId& id : ids) release(id);
+}
+
 void PendingChunks::clear() {
   for (Shard& shard : shards_) {
     std::lock_guard lock(shard.mutex);
@@ -97,6 +102,20 @@ struct SegmentJob {
 };
 
 struct Capturer::Work {
+  // While one lives, the index may be read.
+  class Using {
+   public:
+    explicit Using(Work& work) : work_(work) { ++work_.users; }
+    ~Using() {
+      if (--work_.users == 0) work_.txn.reset();
+    }
+    Using(const Using&) = delete;
+    Using& operator=(const Using&) = delete;
+
+   private:
+    Work& work_;
+  };
+
   explicit Work(CaptureContext context_in)
       : context(std::move(context_in)), compressor(kCompressionLevel), builder(compressor) {}
 
@@ -109,13 +128,16 @@ struct Capturer::Work {
   Status read_content(const CaptureTask& task, int fd, const StatxResult& st,
                       CaptureResult& result);
   Status read_small(int fd, uint64_t size, CaptureResult& result);
+  bool is_stored(const ChunkId& id);
   ChunkId store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
                       std::vector<ChunkId>& awaited);
 
   CaptureContext context;
   Compressor compressor;
   FrameBuilder builder;
-  std::unique_ptr<ReadTxn> txn;  // the index as of the start of the task
+  std::unique_ptr<ReadTxn> txn;  // the index as of the commit `seen_commits`
+  uint64_t seen_commits = 0;
+  int users = 0;  // of txn: it pins pages, so an idle worker has none
   std::string buffer;
   std::vector<CaptureResult> results;
   Capturer* capturer = nullptr;
@@ -149,14 +171,13 @@ void Capturer::Work::emit_frames(FrameBuilder& from, uint64_t generation) {
 
 void Capturer::capture(const CaptureTask& task) {
   Work& work = *work_;
-  if (auto txn = work.context.env->begin_read(); txn.ok()) work.txn = std::move(*txn);
+  const Work::Using in_use(work);
   for (const CaptureItem& item : task.items) {
     const int64_t start = monotonic_ns();
     CaptureResult result = work.capture_name(task, item);
     result.took_ns = monotonic_ns() - start;
     work.results.push_back(std::move(result));
   }
-  work.txn.reset();
   work.emit_finished(task);
 }
 
@@ -251,16 +272,33 @@ Status Capturer::Work::read_small(int fd, uint64_t size, CaptureResult& result) 
   return {};
 }
 
+bool Capturer::Work::is_stored(const ChunkId& id) {
+  const uint64_t commits = context.pending->commits();
+  if (!txn || commits != seen_commits) {
+    txn.reset();
+    auto begun = context.env->begin_read();
+    if (!begun.ok()) return false;  // stored once more, then
+    txn = std::move(*begun);
+    seen_commits = commits;
+  }
+  return context.store->has(*txn, id);
+}
+
 // Enters the chunk into the frame being built, unless the store has it or another worker is on it.
 ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
                                     std::vector<ChunkId>& awaited) {
   const ChunkId id = chunk_id(context.store->info().key, bytes);
-  if (txn && context.store->has(*txn, id)) return id;
-  if (context.pending->claim(id)) {
-    into.add(id, kind, bytes);
-  } else {
+  if (is_stored(id)) return id;
+  if (!context.pending->claim(id)) {
     awaited.push_back(id);
+    return id;
   }
+  // Another worker's may have been committed and released between the two questions.
+  if (context.pending->commits() != seen_commits && is_stored(id)) {
+    context.pending->release(id);
+    return id;
+  }
+  into.add(id, kind, bytes);
   return id;
 }
 
@@ -437,6 +475,7 @@ void Capturer::LongRead::add_part(const Part& part) {
 
 void Capturer::do_segment(Segment& segment) {
   Work& work = *work_;
+  const Work::Using in_use(work);
   FrameBuilder own(work.compressor);  // the segment's frames must leave with the segment
   SegmentJob& job = *segment.job;
   std::vector<ChunkId> awaited;

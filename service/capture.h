@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -34,9 +35,14 @@ class PendingChunks {
   bool claim(const ChunkId& id);  // true: the caller must store it
   bool contains(const ChunkId& id);
   void release(const ChunkId& id);
+  void release_committed(const std::vector<ChunkId>& ids);
+  // Grows before what was committed is released: a read transaction that began at this count has
+  // every chunk that was released up to it.
+  uint64_t commits() const { return commits_.load(std::memory_order_acquire); }
   void clear();
 
  private:
+  std::atomic<uint64_t> commits_{0};
   struct Shard {
     std::mutex mutex;
     std::unordered_set<ChunkId, ChunkIdHash> ids;

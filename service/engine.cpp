@@ -226,7 +226,7 @@ Status Engine::commit() {
   TRY(open.commit());
   const Sequence last = batch_->last;
   batch_.reset();
-  for (const ChunkId& id : claimed_) pipeline_.pending().release(id);
+  pipeline_.pending().release_committed(claimed_);
   claimed_.clear();
   if (!last_problem_.empty()) log_.info("writing works again");
   last_problem_.clear();

@@ -171,10 +171,15 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
   record.note.clear();
   if (record.kind == RecordKind::kLink) count(index, 1, bytes_of(record));
   if (record.type == FileType::kDir) {
-    // A look that is to come or under way below the old parent would miss what moved away from it.
-    DirtySet& dirty = *roots_[index]->dirty;
-    const bool looking = !walk_stack_.empty() || scans_running_ > 0 || dirty.recursive_pending();
-    if (looking) dirty.add_dir(place.node, true, epoch_, clock_.boottime_ns());
+    // A look that is to come or under way below the old parent would miss what moved away from it,
+    // and a flush may be waiting for that look. One that was away when its parent was looked at
+    // (and comes back from outside) has not been looked at all.
+    RootState& root = *roots_[index];
+    const bool looking =
+        !walk_stack_.empty() || scans_running_ > 0 || root.dirty->recursive_pending();
+    const bool unwatched = root.watcher && !root.watcher->watches(place.node);
+    const uint64_t epoch = std::min(epoch_, lowest_epoch().value_or(epoch_));
+    if (looking || unwatched) root.dirty->add_dir(place.node, true, epoch, clock_.boottime_ns());
   }
   return append(record);
 }

@@ -325,7 +325,10 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
     TRY_ASSIGN(const auto version, state_.journal->version(*open, old->node, kHead));
     if (version && same_identity(*version, type, stat)) {
       if (type == FileType::kDir) {
-        if (look.recursive) descend(look, old->node);
+        // One that was away when its parent was looked at last has not been looked at.
+        const Watcher* watcher = roots_[look.root]->watcher.get();
+        const bool unwatched = watcher != nullptr && !watcher->watches(old->node);
+        if (look.recursive || unwatched) descend(look, old->node);
         return {};
       }
       const bool retry = (version->flags & kFlagUnstable) != 0;
@@ -354,6 +357,14 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     if (unread) {
       capture(look, name, stat.size);  // journaled as a move when it is read
       return {};
+    }
+    if (type == FileType::kDir) {
+      // A list is some moments old: who moved on since then, and was seen there, is not moved back.
+      const auto live = statx_name(look.dir_fd->get(), name);
+      if (!live.ok() || live->inode != stat.inode) {
+        roots_[look.root]->dirty->add_name(look.dir, name, look.epoch, clock_.boottime_ns());
+        return {};
+      }
     }
     TRY(journal_move(look.root, look.dir, name, found, stat, look.offline));
     if (type == FileType::kDir && look.recursive) descend(look, found.node);

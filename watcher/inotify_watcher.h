@@ -30,6 +30,7 @@ class InotifyWatcher final : public Watcher {
   int fd() const override { return fd_.get(); }
   Status add_dir(NodeId dir, int dir_fd) override;
   void remove_dir(NodeId dir) override;
+  bool watches(NodeId dir) const override { return watches_.wd_of(dir).has_value(); }
   size_t dir_count() const override { return watches_.size(); }
   // Stops before EAGAIN only when it has delivered more events than the kernel's queue can hold:
   // all that was there at the call is then done, and a writer that never rests cannot keep the loop

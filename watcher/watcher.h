@@ -52,7 +52,8 @@ class Watcher {
   // again under another id moves the watch to that id. kNoSpace: the watch limit is reached; the
   // message says how to raise it.
   virtual Status add_dir(NodeId dir, int dir_fd) = 0;
-  virtual void remove_dir(NodeId dir) = 0;  // unknown ids are ignored
+  virtual void remove_dir(NodeId dir) = 0;     // unknown ids are ignored
+  virtual bool watches(NodeId dir) const = 0;  // false: what happened in it was not told
   virtual size_t dir_count() const = 0;
   // Reads events until the kernel has none left (EAGAIN) and hands each on, in order.
   virtual Status drain(const std::function<void(const Hint&)>& sink) = 0;

@@ -131,7 +131,7 @@ std::string Holdfast::text(const std::vector<std::string>& args) const {
 }
 
 std::vector<TestJson> Holdfast::lines(std::vector<std::string> args) const {
-  args.emplace_back("--json");
+  args.insert(args.begin(), "--json");  // not at the end, where a "--" may have ended the options
   return parse_lines(text(args));
 }
 
