@@ -57,7 +57,27 @@ Status check_words(const LogFilter& filter) {
   return {};
 }
 
-Result<LogFilter> read_filter(const ApiRequest& request, const Query& query, Sequence head,
+// A misspelt name must not look like one to which nothing happened. Who follows may wait for it.
+Status check_place(const LogFilter& filter, Query& query, bool follow) {
+  const std::vector<Root>& roots = query.roots();
+  const bool known = filter.root.empty() ||
+                     std::any_of(roots.begin(), roots.end(),
+                                 [&](const Root& root) { return root.name == filter.root; });
+  if (!known) {
+    std::string names;
+    for (const Root& root : roots) names += (names.empty() ? "" : ", ") + display_path(root.name);
+    return make_error(ErrorCode::kNotFound,
+                      "there is no root " + display_path(filter.root) + "; there are: " + names);
+  }
+  if (follow || !filter.below || filter.below->relative.empty()) return {};
+  TRY_ASSIGN(const auto lives, query.lives(*filter.below));
+  if (!lives.empty()) return {};
+  return make_error(ErrorCode::kNotFound, display_path(filter.below->root.name) + ":" +
+                                              display_path(filter.below->relative) +
+                                              " was never there");
+}
+
+Result<LogFilter> read_filter(const ApiRequest& request, Query& query, Sequence head,
                               int64_t now_ns) {
   LogFilter filter;
   filter.kinds = split_words(request.get("kind"));
@@ -68,6 +88,7 @@ Result<LogFilter> read_filter(const ApiRequest& request, const Query& query, Seq
   if (const std::string path = request.get("path"); !path.empty()) {
     TRY_ASSIGN(filter.below, query.path(path, request.get("cwd")));
   }
+  TRY(check_place(filter, query, request.flag("follow")));
   if (const std::string since = request.get("since"); !since.empty()) {
     auto moment = query.moment(since, now_ns);
     if (moment.ok()) {

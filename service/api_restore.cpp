@@ -193,16 +193,21 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
   const std::string moment = "@" + std::to_string(at.seq.value);
   std::string undo;
   Snapshot pinned;
+  RestoreResult sum;
   if (touches_roots) {
-    TRY(gate_.flush(kNoTimeout));
+    auto flushed = gate_.flush(kNoTimeout);
+    // A lost root (emptied, made anew) is what a restore is for: what was known of it is the
+    // present.
+    if (!flushed.ok() && flushed.error().code != ErrorCode::kChanged) return flushed.error();
+    if (!flushed.ok()) sum.warnings.push_back(flushed.error().message);
     TRY_ASSIGN(pinned, gate_.snapshot("before the restore in place to " + moment, {}));
     undo = "holdfast --state " + shell_quote(state_.dir) + " restore" + plan.undo_paths + " --at " +
            pinned.name + " --in-place --delete";
   }
-  RestoreResult sum;
   auto restored = run_plan(state_, plan, at.seq, options, sink, sum);
   if (touches_roots) {
-    TRY(gate_.flush(kNoTimeout));
+    auto flushed = gate_.flush(kNoTimeout);
+    if (!flushed.ok() && flushed.error().code != ErrorCode::kChanged) return flushed.error();
     TRY(gate_.journal_note(RecordKind::kRestore, plan.jobs[0].root,
                            "in place to " + moment + ": " + std::to_string(sum.changed) +
                                " changed, " + std::to_string(sum.deleted) + " deleted, " +

@@ -320,14 +320,20 @@ std::vector<int> Engine::watch_fds() const {
 void Engine::flush(std::function<void(Result<Sequence>)> done) {
   drain_watchers();
   if (stall_) return done(*stall_);
+  // Where not everything is watched, only looking tells what happened.
   for (auto& root : roots_) {
-    // Where not everything is watched, only looking tells what happened.
-    if (root->lost || !root->degraded.empty()) root->recheck_ns = 0;
-    if (!root->degraded.empty()) {
-      root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
-    }
+    if (root->lost || !root->degraded.empty()) recheck(*root);
   }
   waiters_.push_back({epoch_++, std::move(done)});
+}
+
+// Tries again what could not be watched, and looks at all of the root.
+void Engine::recheck(RootState& root) {
+  const int64_t now = clock_.boottime_ns();
+  root.recheck_ns = now + kRecheckNs;
+  root.lost = false;
+  root.degraded.clear();
+  root.dirty->add_dir(root.root.node, true, epoch_, now);
 }
 
 void Engine::reconcile_all(const std::string& why) {
@@ -374,7 +380,21 @@ Status Engine::finish_flushes(bool& progress) {
   std::vector<Waiter> finished(std::make_move_iterator(done),
                                std::make_move_iterator(waiters_.end()));
   waiters_.erase(done, waiters_.end());
-  for (Waiter& waiter : finished) waiter.done(head.seq);
+  const auto lost =
+      std::find_if(roots_.begin(), roots_.end(), [](const auto& root) { return root->lost; });
+  for (Waiter& waiter : finished) {
+    if (lost == roots_.end()) {
+      waiter.done(head.seq);
+      continue;
+    }
+    const RootSpec& spec = (*lost)->spec;
+    waiter.done(make_error(ErrorCode::kChanged,
+                           "the root " + display_path(spec.name) +
+                               " is lost: " + display_path(spec.path) +
+                               " is gone or is not the same, so nobody knows what changed there; "
+                               "all other roots are durable at @" +
+                               std::to_string(head.seq.value)));
+  }
   progress = true;
   return {};
 }

@@ -89,7 +89,7 @@ class Engine {
   std::vector<int> watch_fds() const;
 
   // Calls back, from step(), with the sequence that covers everything that happened before this
-  // call.
+  // call. kChanged: a root is lost. kNoSpace: the disk of the state is full.
   void flush(std::function<void(Result<Sequence>)> done);
   void reconcile_all(const std::string& why);
   // These take effect in a batch of their own, durable on return. Call flush() first.
@@ -120,6 +120,7 @@ class Engine {
   Status commit_if_due();
   void fail_batch(const Error& error);
   bool stalled();
+  void recheck(RootState& root);
   std::optional<uint64_t> lowest_epoch() const;
   bool quiet() const;
   void count(size_t root, int64_t files, int64_t bytes);
@@ -141,6 +142,7 @@ class Engine {
   void capture(Look& look, const std::string& name, uint64_t bytes);
   void close_capture_group();
   bool excluded(const Look& look, const std::string& name, bool is_dir) const;
+  Result<bool> is_known_root(size_t root, int dir_fd);
   void root_lost(size_t root, const std::string& why);
 
   // engine_apply.cpp

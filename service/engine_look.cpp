@@ -16,7 +16,6 @@ constexpr size_t kCaptureNamesMax = 256;
 constexpr uint64_t kCaptureBytesTarget = kFrameTargetBytes;
 constexpr size_t kCaptureBacklogMax = 32;
 constexpr size_t kScansMax = 16;
-constexpr int64_t kRecheckNs = 10'000'000'000;
 constexpr int64_t kMovedRetryNs = 2'000'000;
 constexpr int64_t kBusyRetryNs = 2'000'000;
 }  // namespace
@@ -25,12 +24,7 @@ Status Engine::start_work(bool& progress) {
   const int64_t now = clock_.boottime_ns();
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
-    if ((root.lost || !root.degraded.empty()) && root.recheck_ns <= now) {
-      root.recheck_ns = now + kRecheckNs;
-      root.lost = false;
-      root.degraded.clear();
-      root.dirty->add_dir(root.root.node, true, epoch_, now);
-    }
+    if ((root.lost || !root.degraded.empty()) && root.recheck_ns <= now) recheck(root);
     for (int taken = 0; taken < 64 && captures_.size() < kCaptureBacklogMax; ++taken) {
       if (root.lost || scans_running_ >= kScansMax) break;
       auto dirty = root.dirty->take(now, !waiters_.empty(),
@@ -125,6 +119,14 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   return std::make_shared<Fd>(std::move(*fd));
 }
 
+// Whether the open directory is the one that the journal knows as the root.
+Result<bool> Engine::is_known_root(size_t index, int dir_fd) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto version, state_.journal->version(*open, roots_[index]->root.node, kHead));
+  TRY_ASSIGN(const StatxResult st, statx_fd(dir_fd));
+  return !version || same_identity(*version, FileType::kDir, to_file_stat(st));
+}
+
 void Engine::root_lost(size_t index, const std::string& why) {
   RootState& root = *roots_[index];
   root.lost = true;
@@ -161,6 +163,11 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   std::string path;
   TRY_ASSIGN(auto fd, open_dir(index, dirty, path));
   if (!fd) return {};
+  if (dirty.dir == roots_[index]->root.node && !dirty.recursive) {
+    // Another directory in the root's place is compared as a whole before it is taken for the root.
+    TRY_ASSIGN(const bool same, is_known_root(index, fd->get()));
+    if (!same) dirty.all = dirty.recursive = offline = true;
+  }
   if (dirty.all || dirty.recursive) {
     watch_dir(index, dirty.dir, fd->get(), path);
     ScanTask task;
@@ -272,9 +279,9 @@ Status Engine::compare(Look& look) {
       known.push_back(entry);
       return Visit::kContinue;
     }));
-    if (look.dir == roots_[look.root]->root.node && look.entries.empty() && known.size() > 1) {
-      TRY_ASSIGN(const auto version, state_.journal->version(*open, look.dir, kHead));
-      if (version && !same_identity(*version, FileType::kDir, to_file_stat(look.self))) {
+    if (look.dir == roots_[look.root]->root.node && look.entries.empty() && !known.empty()) {
+      TRY_ASSIGN(const bool same, is_known_root(look.root, look.dir_fd->get()));
+      if (!same) {
         root_lost(look.root, "another, empty directory is there (is something not mounted?)");
         return {};
       }

@@ -5,6 +5,7 @@
 
 namespace holdfast {
 
+inline constexpr int64_t kRecheckNs = 10'000'000'000;  // of a lost or degraded root
 inline constexpr Sequence kHead{~0ull};  // "as of now, what is not committed included"
 
 struct Engine::RootState {

@@ -144,6 +144,8 @@ TEST_CASE("exit codes say what happened", "[basics]") {
   REQUIRE(code({"watch"}) == 2);
   REQUIRE(code({"cat", w.root + "/never-there"}) == 4);
   REQUIRE(code({"history", w.root + "/never-there"}) == 4);
+  REQUIRE(code({"log", w.root + "/never-there"}) == 4);
+  REQUIRE(code({"log", "--root", "nobody"}) == 4);
   REQUIRE(code({"ls", "/not/watched"}) == 4);
   REQUIRE(code({"ls", "--at", "@999999"}) == 4);
   REQUIRE(code({"ls", "--at", "no-such-snapshot"}) == 4);
