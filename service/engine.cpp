@@ -260,6 +260,8 @@ void Engine::fail_batch(const Error& cause) {
   scans_running_ = 0;
   for (auto& root : roots_) {
     root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
+    root->lost_why.clear();  // the record of it may have been undone
+    root->degraded_why.clear();
   }
   stall_ = error;
   stall_until_ns_ = clock_.boottime_ns() + kStallRetryNs;
@@ -286,7 +288,8 @@ bool Engine::stalled() {
 }
 
 void Engine::drain_watchers() {
-  for (auto& root : roots_) {
+  for (size_t index = 0; index < roots_.size(); ++index) {
+    auto& root = roots_[index];
     if (!root->watcher) continue;
     const int64_t now = clock_.boottime_ns();
     bool overflow = false;
@@ -300,12 +303,10 @@ void Engine::drain_watchers() {
       root->dirty->add_dir(root->root.node, true, epoch_, now);
     }
     if (!overflow) continue;
-    Record gap;
-    gap.kind = RecordKind::kGap;
-    gap.root = root->root.node;
-    gap.note = "the kernel's event queue overflowed; the whole tree is looked at again";
-    log_.warn(root->spec.name + ": " + gap.note);
-    if (auto gap_status = append(gap); !gap_status.ok()) fail_batch(gap_status.error());
+    const std::string note =
+        "the kernel's event queue overflowed; the whole tree is looked at again";
+    log_.warn(root->spec.name + ": " + note);
+    if (auto told = journal_gap(index, note); !told.ok()) fail_batch(told.error());
   }
 }
 

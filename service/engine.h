@@ -138,12 +138,14 @@ class Engine {
                   const std::optional<Entry>& old);
   Status compare_self(Look& look);
   void descend(Look& look, NodeId dir);
-  void watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
+  Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
   void capture(Look& look, const std::string& name, uint64_t bytes);
   void close_capture_group();
   bool excluded(const Look& look, const std::string& name, bool is_dir) const;
   Result<bool> is_known_root(size_t root, int dir_fd);
-  void root_lost(size_t root, const std::string& why);
+  Status root_lost(size_t root, const std::string& why);
+  Status root_found(size_t root);
+  Status journal_gap(size_t root, const std::string& note);
 
   // engine_apply.cpp
   Result<Place> place(size_t root, NodeId dir, const std::string& name, FileType type,

@@ -90,7 +90,7 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   if (dir == root.root.node) {
     auto fd = open_directory(root.spec.path);
     if (!fd.ok()) {
-      root_lost(index, fd.error().message);
+      TRY(root_lost(index, fd.error().message));
       return std::shared_ptr<Fd>();
     }
     root.fd = std::move(*fd);
@@ -127,36 +127,53 @@ Result<bool> Engine::is_known_root(size_t index, int dir_fd) {
   return !version || same_identity(*version, FileType::kDir, to_file_stat(st));
 }
 
-void Engine::root_lost(size_t index, const std::string& why) {
+Status Engine::root_lost(size_t index, const std::string& why) {
   RootState& root = *roots_[index];
   root.lost = true;
   root.recheck_ns = clock_.boottime_ns() + kRecheckNs;
-  Record gap;
-  gap.kind = RecordKind::kGap;
-  gap.root = root.root.node;
-  gap.note = "the root is lost: " + why + "; nothing is taken as deleted";
-  log_.error(root.spec.path + ": " + gap.note);
-  if (auto status = append(gap); !status.ok()) fail_batch(status.error());
+  if (root.lost_why == why) return {};
+  root.lost_why = why;
+  const std::string note = "the root is lost: " + why + "; nothing is taken as deleted";
+  log_.error(display_path(root.spec.path) + ": " + note);
+  return journal_gap(index, note);
 }
 
-void Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string& path) {
+Status Engine::root_found(size_t index) {
   RootState& root = *roots_[index];
-  if (!root.watcher) return;
+  if (root.lost_why.empty()) return {};
+  root.lost_why.clear();
+  log_.info(display_path(root.spec.path) + " is back, and compared with the journal");
+  return journal_gap(index, "the root is back; what changed while it was lost is found now");
+}
+
+Status Engine::journal_gap(size_t index, const std::string& note) {
+  Record gap;
+  gap.kind = RecordKind::kGap;
+  gap.root = roots_[index]->root.node;
+  gap.note = note;
+  return append(gap);
+}
+
+Status Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string& path) {
+  RootState& root = *roots_[index];
+  if (!root.watcher) return {};
   auto status = root.watcher->add_dir(dir, dir_fd);
   // Only limits are worth trying again; what may not be read is told by listing it.
   if (status.ok() || status.error().code == ErrorCode::kNotFound ||
       status.error().code == ErrorCode::kPermission) {
-    return;
+    return {};
   }
-  if (!root.degraded.empty()) return;  // one message for one cause
+  if (!root.degraded.empty()) return {};  // one message for one cause
   root.degraded.push_back(status.error().message);
   root.recheck_ns = clock_.boottime_ns() + kRecheckNs;
+  const int64_t now = clock_.boottime_ns();
+  const bool told =
+      root.degraded_why == status.error().message && now - root.degraded_ns < 2 * kRecheckNs;
+  root.degraded_why = status.error().message;
+  root.degraded_ns = now;
+  if (told) return {};
   log_.error(root.spec.name + ": " + display_path(path) + ": " + status.error().message);
-  Record gap;
-  gap.kind = RecordKind::kGap;
-  gap.root = root.root.node;
-  gap.note = "not everything can be watched: " + status.error().message;
-  if (auto appended = append(gap); !appended.ok()) fail_batch(appended.error());
+  return journal_gap(index, "not everything can be watched: " + status.error().message);
 }
 
 Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
@@ -169,7 +186,7 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
     if (!same) dirty.all = dirty.recursive = offline = true;
   }
   if (dirty.all || dirty.recursive) {
-    watch_dir(index, dirty.dir, fd->get(), path);
+    TRY(watch_dir(index, dirty.dir, fd->get(), path));
     ScanTask task;
     task.root = index;
     task.dir = dirty.dir;
@@ -282,10 +299,11 @@ Status Engine::compare(Look& look) {
     if (look.dir == roots_[look.root]->root.node && look.entries.empty() && !known.empty()) {
       TRY_ASSIGN(const bool same, is_known_root(look.root, look.dir_fd->get()));
       if (!same) {
-        root_lost(look.root, "another, empty directory is there (is something not mounted?)");
-        return {};
+        return root_lost(look.root,
+                         "another, empty directory is there (is something not mounted?)");
       }
     }
+    if (look.dir == roots_[look.root]->root.node) TRY(root_found(look.root));
   } else {
     for (const std::string& name : look.names) {
       TRY_ASSIGN(auto entry, state_.journal->entry(*open, look.dir, name, kHead));

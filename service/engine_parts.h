@@ -20,7 +20,10 @@ struct Engine::RootState {
   std::vector<std::string> degraded;
   std::unordered_set<NodeId, NodeIdHash> unlisted;  // directories that cannot be read, told once
   bool lost = false;
-  int64_t recheck_ns = 0;  // when a lost or degraded root is looked at again
+  // What was told already is not told again every ten seconds.
+  std::string lost_why, degraded_why;
+  int64_t degraded_ns = 0;  // when it was so last
+  int64_t recheck_ns = 0;   // when a lost or degraded root is looked at again
   int64_t files = 0, bytes = 0;
 };
 

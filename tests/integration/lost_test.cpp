@@ -43,9 +43,12 @@ TEST_CASE("a root that is moved away loses nothing and is found again", "[lost]"
   const Lost lost;
   rename_path(lost.root, lost.work.path("aside"));
   lost.require_lost();
+  lost.require_lost();
+  REQUIRE(lost.holdfast.lines({"log", "--kind", "gap"}).size() == 1);  // told once
   write_file(lost.work.path("aside/while away"), "unseen");
   rename_path(lost.work.path("aside"), lost.root);
   const uint64_t after = lost.holdfast.flush();
+  REQUIRE(lost.holdfast.lines({"log", "--kind", "gap"}).size() == 2);
   lost.holdfast.require_restores(lost.work, lost.before, lost.tree);
   lost.holdfast.require_restores(lost.work, after, read_tree(lost.root));
   write_file(lost.root + "/dir/later", "watched again");
