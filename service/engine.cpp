@@ -14,7 +14,6 @@ namespace holdfast {
 
 namespace {
 constexpr int64_t kStallRetryNs = 1'000'000'000;
-constexpr int64_t kMissingWaitNs = 200'000'000;
 constexpr int64_t kNever = INT64_MAX;
 
 // Kept free on the state's file system, so that a full disk is met before LMDB meets it.
@@ -142,8 +141,11 @@ bool Engine::step() {
 Status Engine::turn(bool& progress) {
   TRY(take_outputs(progress));
   TRY(start_work(progress));
-  const bool is_quiet = quiet();
-  if (!missing_.empty()) TRY(resolve_missing(is_quiet));
+  if (!missing_.empty()) {
+    const bool was_quiet = quiet();
+    TRY(resolve_missing(was_quiet));
+    progress = progress || (was_quiet && !quiet());
+  }
   TRY(commit_if_due());
   return finish_flushes(progress);
 }
@@ -295,6 +297,7 @@ void Engine::drain_watchers() {
     bool overflow = false;
     auto status = root->watcher->drain([&](const Hint& hint) {
       overflow = overflow || hint.kind == HintKind::kOverflow;
+      if ((hint.what & kWhatMoved) != 0 && (hint.what & kWhatCreated) != 0) ++arrivals_;
       root->dirty->add(hint, epoch_, now);
     });
     if (!status.ok()) {
@@ -405,7 +408,10 @@ int64_t Engine::next_wake_ns() const {
   if (stall_) return stall_until_ns_;
   int64_t next = kNever;
   if (batch_) next = std::min(next, batch_->opened_ns + options_.batch_age_ns);
-  if (!missing_.empty()) next = std::min(next, missing_.oldest_ns() + kMissingWaitNs);
+  if (!missing_.empty()) {
+    const int64_t wait = quiet() ? kRenameWindowNs : kMissingWaitNs;
+    next = std::min(next, missing_.oldest_ns() + wait);
+  }
   for (const auto& root : roots_) {
     // What is due already is blocked by work whose end wakes us; the timer is for what is to come.
     if (auto due = root->dirty->next_due_after(now)) next = std::min(next, *due);

@@ -134,12 +134,12 @@ class Engine {
   Status compare(Look& look);
   Status compare_name(Look& look, const std::string& name, const StatxResult* now,
                       const std::optional<Entry>& old);
-  Status appeared(Look& look, const std::string& name, const StatxResult& now,
-                  const std::optional<Entry>& old);
+  Status appeared(Look& look, const std::string& name, const StatxResult& now);
   Status compare_self(Look& look);
   void descend(Look& look, NodeId dir);
   Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
   void capture(Look& look, const std::string& name, uint64_t bytes);
+  bool put_off(const Look& look, const std::string& name);
   void close_capture_group();
   bool excluded(const Look& look, const std::string& name, bool is_dir) const;
   Result<bool> is_known_root(size_t root, int dir_fd);
@@ -199,6 +199,7 @@ class Engine {
   std::vector<Parked> parked_;
   MissingNames missing_;
   int64_t missing_check_ns_ = 0;
+  uint64_t arrivals_ = 0;  // hints of something that moved to a name, so far
   std::vector<Waiter> waiters_;
   std::optional<Error> stall_;
   int64_t stall_until_ns_ = 0;

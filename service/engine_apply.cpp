@@ -11,8 +11,6 @@
 namespace holdfast {
 
 namespace {
-constexpr int64_t kMissingWaitNs = 200'000'000;
-
 Record record_of(const CaptureResult& result) {
   Record record;
   record.type = result.type;
@@ -101,10 +99,15 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
     // The newest record's name, unless that ended: then another of the file's names goes on.
     TRY_ASSIGN(const auto last_name, journal.entry(*open, version->parent, version->name, kHead));
     const bool stands = last_name && last_name->node == known->node;
+    // A file with one name that is seen under another one has moved, wherever it is a moment later.
     const bool linked = type != FileType::kDir &&
-                        (!stands || still_there(index, version->parent, version->name, stat.inode));
+                        (!stands || (stat.nlink > 1 && still_there(index, version->parent,
+                                                                   version->name, stat.inode)));
+    if (!linked && !stands) {  // a directory that has no name: as good as new
+      place.node = {};
+      return place;
+    }
     place.how = linked ? Place::How::kLink : Place::How::kRename;
-    if (!linked && !stands) return Place{};  // a directory that has no name: as good as new
     place.from_parent = version->parent;
     place.from_name = version->name;
   }
@@ -348,14 +351,17 @@ bool Engine::is_back(const MissingName& missing) {
 Status Engine::resolve_missing(bool everything) {
   const int64_t now = clock_.boottime_ns();
   if (!everything && now < missing_check_ns_) return {};
+  if (now - missing_.oldest_ns() < kRenameWindowNs) return {};
   missing_check_ns_ = now + kMissingWaitNs / 8;
   const bool walking = !walk_stack_.empty() || scans_running_ > 0;
   // What a walk missed may turn up later in the same walk; what an event told comes with its other
   // half.
   const auto due = missing_.take_if([&](const MissingName& missing) {
-    return everything ||
-           ((!walking || !missing.offline) && now - missing.since_ns >= kMissingWaitNs);
+    const int64_t missed_ns = now - missing.since_ns;
+    if (everything) return missed_ns >= kRenameWindowNs;
+    return (!walking || !missing.offline) && missed_ns >= kMissingWaitNs;
   });
+  std::vector<MissingName> gone;
   for (const MissingName& missing : due) {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto entry, state_.journal->entry(*open, missing.parent, missing.name, kHead));
@@ -369,6 +375,23 @@ Status Engine::resolve_missing(bool everything) {
       roots_[missing.root]->dirty->add_name(missing.parent, missing.name, missing.epoch, now);
       continue;
     }
+    gone.push_back(missing);
+  }
+  if (gone.empty()) return {};
+  // Who is not there now may be on the way from name to name: then the kernel tells where it went.
+  const uint64_t before = arrivals_, generation = generation_;
+  drain_watchers();
+  if (generation != generation_) return {};
+  for (MissingName& missing : gone) {
+    const bool wait = arrivals_ != before && now - missing.since_ns < kMissingWaitMaxNs;
+    if (wait) {
+      missing_.add(std::move(missing));
+      continue;
+    }
+    // It may have gone with its directory, a moment ago.
+    TRY_ASSIGN(WriteTxn * open, txn());
+    TRY_ASSIGN(const auto entry, state_.journal->entry(*open, missing.parent, missing.name, kHead));
+    if (!entry || entry->node != missing.node) continue;
     TRY(delete_tree(missing.root, missing.parent, missing.name, missing.node, missing.type,
                     missing.offline));
   }

@@ -17,6 +17,7 @@ constexpr uint64_t kCaptureBytesTarget = kFrameTargetBytes;
 constexpr size_t kCaptureBacklogMax = 32;
 constexpr size_t kScansMax = 16;
 constexpr int64_t kMovedRetryNs = 2'000'000;
+constexpr const char* kCacheTagName = "CACHEDIR.TAG";
 constexpr int64_t kBusyRetryNs = 2'000'000;
 }  // namespace
 
@@ -185,6 +186,10 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
     TRY_ASSIGN(const bool same, is_known_root(index, fd->get()));
     if (!same) dirty.all = dirty.recursive = offline = true;
   }
+  // Its coming and going changes what is to be kept of everything in the directory.
+  const bool tag_named =
+      std::find(dirty.names.begin(), dirty.names.end(), kCacheTagName) != dirty.names.end();
+  if (tag_named) dirty.all = dirty.recursive = true;
   if (dirty.all || dirty.recursive) {
     TRY(watch_dir(index, dirty.dir, fd->get(), path));
     ScanTask task;
@@ -210,8 +215,9 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   look.names = std::move(dirty.names);
   std::sort(look.names.begin(), look.names.end());
   TRY_ASSIGN(WriteTxn * open, txn());
-  TRY_ASSIGN(const auto tag, state_.journal->entry(*open, dirty.dir, "CACHEDIR.TAG", kHead));
-  look.cache_dir = tag && holds_cachedir_tag(fd->get());
+  TRY_ASSIGN(const auto tag, state_.journal->entry(*open, dirty.dir, kCacheTagName, kHead));
+  const bool tagged = tag || busy_names_.contains({dirty.dir, kCacheTagName});
+  look.cache_dir = tagged && holds_cachedir_tag(fd->get());
   for (const std::string& name : look.names) {
     if (auto st = statx_name(fd->get(), name); st.ok()) {
       look.entries.push_back({name, *st});
@@ -273,7 +279,7 @@ Status Engine::scanned(ScanResult result) {
 
 bool Engine::excluded(const Look& look, const std::string& name, bool is_dir) const {
   const RootState& root = *roots_[look.root];
-  if (look.cache_dir && name != "CACHEDIR.TAG") return true;
+  if (look.cache_dir && name != kCacheTagName) return true;
   const std::string path = join_path(look.path, name);
   if (!root.own_state.empty() && path == root.own_state) return true;
   // Holdfast's own unfinished work (restore) is never a version of anything.
@@ -307,7 +313,13 @@ Status Engine::compare(Look& look) {
   } else {
     for (const std::string& name : look.names) {
       TRY_ASSIGN(auto entry, state_.journal->entry(*open, look.dir, name, kHead));
-      if (entry) known.push_back(std::move(*entry));
+      if (entry) {
+        known.push_back(std::move(*entry));
+      } else if (busy_names_.contains({look.dir, name})) {
+        // Gone, and about to be journaled as it was: to be looked at once more after that.
+        roots_[look.root]->dirty->add_name(look.dir, name, look.epoch,
+                                           clock_.boottime_ns() + kBusyRetryNs);
+      }
     }
   }
   auto now = look.entries.begin();
@@ -357,16 +369,16 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
         return {};
       }
       const bool retry = (version->flags & kFlagUnstable) != 0;
-      if (version->stat != stat || retry) capture(look, name, stat.size);
+      if ((version->stat != stat || retry) && !put_off(look, name)) capture(look, name, stat.size);
       return {};
     }
   }
-  return appeared(look, name, *now, old);
+  return appeared(look, name, *now);
 }
 
-// A name that leads to something the journal does not have there.
-Status Engine::appeared(Look& look, const std::string& name, const StatxResult& now,
-                        const std::optional<Entry>& old) {
+// A name that leads to something the journal does not have there. What it led to before is asked
+// anew: an earlier name of the same look may have turned out to be where that moved.
+Status Engine::appeared(Look& look, const std::string& name, const StatxResult& now) {
   const FileType type = file_type_of_mode(now.mode);
   const FileStat stat = to_file_stat(now);
   TRY_ASSIGN(Place found, place(look.root, look.dir, name, type, stat));
@@ -396,9 +408,10 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     return {};
   }
   if (type != FileType::kDir) {
-    capture(look, name, stat.size);
+    if (!put_off(look, name)) capture(look, name, stat.size);
     return {};
   }
+  const std::optional<Entry>& old = found.old;
   if (old) TRY(displace(look.root, *old));
   TRY_ASSIGN(WriteTxn * open, txn());
   Record record;
@@ -450,6 +463,15 @@ Status Engine::compare_self(Look& look) {
   record.prev = version->seq;
   if (look.offline) record.flags |= kFlagOffline;
   return append(record);
+}
+
+// A name that was captured a moment ago is read again when its hold ends; a flush does not wait.
+bool Engine::put_off(const Look& look, const std::string& name) {
+  DirtySet& dirty = *roots_[look.root]->dirty;
+  const auto held = dirty.held_until(look.dir, name);
+  if (!held || *held <= clock_.boottime_ns() || !waiters_.empty()) return false;
+  dirty.add_name(look.dir, name, look.epoch, *held);
+  return true;
 }
 
 void Engine::capture(Look& look, const std::string& name, uint64_t bytes) {

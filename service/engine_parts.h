@@ -6,6 +6,12 @@
 namespace holdfast {
 
 inline constexpr int64_t kRecheckNs = 10'000'000'000;  // of a lost or degraded root
+// How long a name is missing before it counts as deleted: while there is more to look at, where its
+// file may turn up; and with nothing left to look at, because a rename changes the names a moment
+// before it queues its event.
+inline constexpr int64_t kMissingWaitNs = 200'000'000;
+inline constexpr int64_t kMissingWaitMaxNs = 2'000'000'000;  // whatever else is being renamed
+inline constexpr int64_t kRenameWindowNs = 1'000'000;
 inline constexpr Sequence kHead{~0ull};  // "as of now, what is not committed included"
 
 struct Engine::RootState {

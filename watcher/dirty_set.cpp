@@ -54,7 +54,7 @@ void DirtySet::add(const Hint& hint, uint64_t epoch, int64_t now_ns) {
   }
   DirtyItem item =
       item_of(epoch, waits_for_close(hint) ? now_ns + state_->limits.settle_ns : now_ns);
-  item.ignores_hold = (hint.what & kWhatRemoved) != 0;
+  item.ignores_hold = (hint.what & (kWhatRemoved | kWhatMoved)) != 0;
   const auto held = item.ignores_hold ? std::nullopt : state_->holds.until(hint.dir, hint.name);
   if (held) item.due_ns = std::max(item.due_ns, *held);
   state_->pending.put_name(hint.dir, hint.name, item);

@@ -41,8 +41,9 @@ struct DirtyDir {
 // Readiness: each name is due at a time. A close-after-write or a removal is due at once; a bare
 // create or modify waits `settle` for the close that usually follows, and repeating it does not
 // push that time back. A name captured a moment ago is not due before its hold ends (hold()); a
-// removal is due even so, since looking at what is gone costs nothing. take(force) ignores both:
-// that is what flush uses.
+// removal and a move are due even so: looking at what is gone costs nothing, and what moved here
+// may be missed elsewhere (who looks can ask held_until() before reading it). take(force) ignores
+// both: that is what flush uses.
 //
 // Order: the directory whose oldest item has been due the longest comes first, so a hot one starves
 // none.

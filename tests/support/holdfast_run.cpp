@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +27,10 @@ void enter_mount_namespace() {
   static bool entered = false;
   if (entered) return;
   REQUIRE(::unshare(CLONE_NEWNS) == 0);
-  REQUIRE(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+  // EINVAL: in a chroot, whose root is no mount. Then each LoopMount is undone by its destructor
+  // alone.
+  const bool is_private = ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  REQUIRE((is_private || errno == EINVAL));
   entered = true;
 }
 }  // namespace

@@ -100,10 +100,10 @@ class Model {
       hint.name = name;
       hint.what = static_cast<uint8_t>(kWhats[below(6)]);
       const bool waits = hint.what == kWhatCreated || hint.what == kWhatModified;
-      const bool removed = hint.what == kWhatRemoved;
+      const bool at_once = (hint.what & (kWhatRemoved | kWhatMoved)) != 0;
       int64_t ready = now_ns_ + (waits ? limits_.settle_ns : 0);
-      if (!removed) ready = std::max(ready, held(hint.dir, name));
-      owe({Duty::kName, hint.dir, name, epoch_, ready, removed});
+      if (!at_once) ready = std::max(ready, held(hint.dir, name));
+      owe({Duty::kName, hint.dir, name, epoch_, ready, at_once});
     }
     set_->add(hint, epoch_, now_ns_);
   }

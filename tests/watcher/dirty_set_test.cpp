@@ -266,6 +266,10 @@ TEST_CASE("holds", "[dirty_set]") {
     set.hold(kRoot, "hot", 900);
     CHECK(set.next_due_ns() == 20);
   }
+  SECTION("what moves here is looked at in spite of it") {
+    set.add(entry(kRoot, "hot", kWhatCreated | kWhatMoved), 1, 20);
+    CHECK(set.next_due_ns() == 20);
+  }
   SECTION("a hold postpones what is pending already") {
     set.add(entry(kRoot, "pending", kWhatClosed), 1, 10);
     set.hold(kRoot, "pending", 300);
