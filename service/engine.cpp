@@ -306,6 +306,7 @@ void Engine::drain_watchers() {
       root->dirty->add_dir(root->root.node, true, epoch_, now);
     }
     if (!overflow) continue;
+    ++arrivals_;  // for all that is known
     const std::string note =
         "the kernel's event queue overflowed; the whole tree is looked at again";
     log_.warn(root->spec.name + ": " + note);
