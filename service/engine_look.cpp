@@ -465,8 +465,10 @@ Status Engine::compare_self(Look& look) {
   return append(record);
 }
 
-// A name that was captured a moment ago is read again when its hold ends; a flush does not wait.
+// A name that was captured a moment ago is read again when its hold ends; a flush does not wait,
+// and what is found late is journaled as that, so it is read at once.
 bool Engine::put_off(const Look& look, const std::string& name) {
+  if (look.offline) return false;
   DirtySet& dirty = *roots_[look.root]->dirty;
   const auto held = dirty.held_until(look.dir, name);
   if (!held || *held <= clock_.boottime_ns() || !waiters_.empty()) return false;

@@ -41,7 +41,7 @@ Status DirectGate::start() {
     }
   }
   for (const RootSpec& spec : specs) {
-    if (auto status = engine->add_root(spec); !status.ok()) log_.warn(status.error().message);
+    if (auto status = engine->add_root(spec); !status.ok()) lost_ = status.error();
   }
   engine_ = std::move(engine);
   return {};
@@ -60,6 +60,11 @@ Result<Sequence> DirectGate::flush(int64_t timeout_ns) {
       return make_error(ErrorCode::kFailed, "flush did not finish in time");
     }
     engine_->wait(20'000'000);
+  }
+  if (answer->ok() && lost_) {
+    return make_error(ErrorCode::kChanged, "a root is lost: " + lost_->message +
+                                               "; all other roots are durable at @" +
+                                               std::to_string((*answer)->value));
   }
   return *answer;
 }

@@ -47,6 +47,7 @@ class DirectGate final : public Gate {
   const Clock& clock_;
   Log& log_;
   std::unique_ptr<Engine> engine_;
+  std::optional<Error> lost_;  // of a root that could not even be opened
 };
 
 }  // namespace holdfast

@@ -112,6 +112,22 @@ TEST_CASE("a pack that is cut anywhere keeps all whole batches", "[cut]") {
   }
 }
 
+TEST_CASE("the service goes on in a pack that was cut", "[cut]") {
+  const Killed killed;
+  const uint64_t whole = killed.moments[killed.moments.size() - 2].pack_bytes;
+  for (const uint64_t size : positions(whole, killed.bytes, 4)) {
+    INFO("the pack of " << killed.bytes << " bytes is cut at " << size);
+    Holdfast copy = killed.cut(size, killed.work.path("older"));
+    copy.start({"data=" + killed.root});
+    const uint64_t seq = copy.flush();
+    copy.kill();
+    // Nothing of the cut batch is left behind what was written since.
+    run_tool({"rm", "-rf", "--", copy.state() + "/journal"});
+    copy.require_clean(true);
+    copy.require_restores(killed.work, seq, read_tree(killed.root));
+  }
+}
+
 TEST_CASE("a journal that knows more than the packs hold is refused", "[cut]") {
   const Killed killed;
   const uint64_t size = killed.moments[killed.moments.size() - 2].pack_bytes - 1;

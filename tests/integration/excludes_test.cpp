@@ -1,4 +1,6 @@
 // What a user does not want kept: gitignore patterns, and directories that call themselves a cache.
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <set>
 
@@ -70,6 +72,28 @@ TEST_CASE("what is excluded is neither kept nor touched", "[excludes]") {
     REQUIRE(exists(root + path));
   }
   REQUIRE(read_file(root + "/cache/entry") == "/cache/entry");
+  holdfast.stop();
+}
+
+TEST_CASE("a cache tag that comes or goes decides for what is there already", "[excludes]") {
+  const std::set<std::string> untagged = {"cache", "cache/below", "cache/below/entry",
+                                          "cache/entry"};
+  WorkDir work;
+  const std::string root = work.make("data");
+  make_dir(root + "/cache");
+  make_dir(root + "/cache/below");
+  write_file(root + "/cache/entry", "1");
+  write_file(root + "/cache/below/entry", "2");
+  Holdfast holdfast(work.path("state"));
+  holdfast.start({"data=" + root});
+  holdfast.flush();
+  REQUIRE(listed(holdfast) == untagged);
+  write_file(root + "/cache/CACHEDIR.TAG", kCacheTag);
+  holdfast.flush();
+  REQUIRE(listed(holdfast) == std::set<std::string>{"cache", "cache/CACHEDIR.TAG"});
+  REQUIRE(::unlink((root + "/cache/CACHEDIR.TAG").c_str()) == 0);
+  holdfast.flush();
+  REQUIRE(listed(holdfast) == untagged);
   holdfast.stop();
 }
 
