@@ -132,6 +132,24 @@ Result<StatxResult> statx_name(int dir_fd, const std::string& name) {
   return convert(st);
 }
 
+namespace {
+std::string read_handle(int dir_fd, const char* name, int flags) {
+  alignas(file_handle) char space[sizeof(file_handle) + MAX_HANDLE_SZ];
+  auto* handle = reinterpret_cast<file_handle*>(space);
+  handle->handle_bytes = MAX_HANDLE_SZ;
+  int mount_id = 0;
+  if (::name_to_handle_at(dir_fd, name, handle, &mount_id, flags) != 0) return "";
+  std::string bytes(reinterpret_cast<const char*>(&handle->handle_type), sizeof(int));
+  bytes.append(reinterpret_cast<const char*>(handle->f_handle), handle->handle_bytes);
+  return bytes;
+}
+}  // namespace
+
+std::string file_handle_of(int fd) { return read_handle(fd, "", AT_EMPTY_PATH); }
+std::string file_handle_of_name(int dir_fd, const std::string& name) {
+  return read_handle(dir_fd, name.c_str(), 0);
+}
+
 Result<std::vector<std::string>> list_names(int dir_fd) {
   Fd fd(::openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return errno_error(errno, "opening a directory to list it");

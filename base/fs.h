@@ -32,6 +32,10 @@ Result<Fd> open_directory(const std::string& path);
 Result<StatxResult> statx_fd(int fd);
 // One name in the open directory, not followed. `name` must be a single component.
 Result<StatxResult> statx_name(int dir_fd, const std::string& name);
+// The file's handle (name_to_handle_at: its type, then its bytes), which the kernel gives to no
+// other file of that file system, ever; "" where the file system has none.
+std::string file_handle_of(int fd);
+std::string file_handle_of_name(int dir_fd, const std::string& name);  // not followed
 // Names in the open directory (any readable or O_PATH descriptor), without "." and "..", unsorted.
 Result<std::vector<std::string>> list_names(int dir_fd);
 Result<std::string> read_link(int dir_fd, const std::string& name);

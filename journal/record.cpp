@@ -23,7 +23,8 @@ enum Section : uint32_t {
   kSectionLinkTarget = 1u << 10,
   kSectionXattrs = 1u << 11,
   kSectionNote = 1u << 12,
-  kSectionsKnown = (1u << 13) - 1,
+  kSectionHandle = 1u << 13,
+  kSectionsKnown = (1u << 14) - 1,
 };
 
 constexpr size_t kHeadBytes = 64;
@@ -57,6 +58,7 @@ uint32_t sections_of(const Record& record) {
   add(!record.link_target.empty(), kSectionLinkTarget);
   add(!record.xattrs.empty(), kSectionXattrs);
   add(!record.note.empty(), kSectionNote);
+  add(record.handle != 0, kSectionHandle);
   return sections;
 }
 
@@ -164,6 +166,7 @@ void put_sections(std::string& out, const Record& record, uint32_t sections) {
   if (sections & kSectionLinkTarget) put_long(out, record.link_target);
   if (sections & kSectionXattrs) put_xattrs(out, record.xattrs);
   if (sections & kSectionNote) put_long(out, record.note);
+  if (sections & kSectionHandle) put_le(out, record.handle);
 }
 
 // An upper bound of the encoded size: refuses what is too large before anything is copied, and
@@ -232,6 +235,7 @@ void read_sections(ByteReader& in, uint32_t sections, Record& record) {
   if (sections & kSectionLinkTarget) record.link_target = read_long(in);
   if (sections & kSectionXattrs) read_xattrs(in, record.xattrs);
   if (sections & kSectionNote) record.note = read_long(in);
+  if (sections & kSectionHandle) record.handle = in.le<uint64_t>();
 }
 
 Error damaged(const std::string& why) {

@@ -84,6 +84,11 @@ enum RecordFlag : uint32_t {
   kFlagReplaced = 1u << 6,    // the name now leads to another file (rename over, delete + create)
   kFlagRootAdded = 1u << 7,   // service record: starts watching a root; note = its absolute path
   kFlagSnapshotRemoved = 1u << 8,
+  kFlagWriter = 1u << 9,        // a program had it open for writing while it was read
+  kFlagUnprobed = 1u << 10,     // whether a program had it open for writing could not be asked
+  kFlagFutureMtime = 1u << 11,  // mtime was ahead of the file system's own clock
+  kFlagOwn = 1u << 12,          // Holdfast's own write: a restore, a heal, a seed
+  kFlagDamaged = 1u << 13,      // the content is the damaged one that a heal or accept found
 };
 std::vector<std::string> record_flag_names(uint32_t flags);
 
@@ -127,7 +132,8 @@ struct Record {
   NodeId parent;
   std::string name;  // bytes; a root's node has its root's name and parent 0
   FileStat stat;
-  ContentHash hash;  // regular files; zero when not known
+  uint64_t handle = 0;  // identity of a file: XXH3-64 of its file handle; 0 where there is none
+  ContentHash hash;     // regular files; zero when not known
   ContentRef content;
   Sequence prev;       // the record this one supersedes (node's, or the replaced file's)
   NodeId from_parent;  // rename: where it was

@@ -43,9 +43,9 @@ constexpr std::array<const char*, 24> kVerdictNames = {
     "replaced",
 };
 
-constexpr std::array<const char*, 9> kFlagNames = {
-    "mtime_set", "unstable", "racy",       "unreadable",       "offline",
-    "sparse",    "replaced", "root_added", "snapshot_removed",
+constexpr std::array<const char*, 14> kFlagNames = {
+    "mtime_set",  "unstable",         "racy",   "unreadable", "offline",      "sparse", "replaced",
+    "root_added", "snapshot_removed", "writer", "unprobed",   "future_mtime", "own",    "damaged",
 };
 
 }  // namespace

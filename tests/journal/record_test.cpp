@@ -116,6 +116,7 @@ TEST_CASE("each field survives encoding on its own", "[record]") {
   with([&](Record& r) { r.link_target = std::string(4095, 'l'); });
   with([&](Record& r) { r.xattrs = full.xattrs; });
   with([&](Record& r) { r.note = std::string(70'000, 'n'); });
+  with([&](Record& r) { r.handle = UINT64_MAX; });
 }
 
 TEST_CASE("names are bytes", "[record]") {

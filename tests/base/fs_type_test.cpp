@@ -1,0 +1,28 @@
+#include "base/fs_type.h"
+
+#include <catch2/catch.hpp>
+
+namespace holdfast {
+
+TEST_CASE("what is known of a file system follows from its magic number", "[fs_type]") {
+  const FsTraits ext4 = fs_traits(0xEF53, {6, 13});
+  CHECK(ext4.name == "ext4");
+  CHECK((ext4.stamps_trusted && ext4.fine_stamps && ext4.stable_inodes && !ext4.network));
+  CHECK_FALSE(fs_traits(0xEF53, {6, 12}).fine_stamps);
+  CHECK(fs_traits(0xEF53, {7, 0}).fine_stamps);
+  for (const uint64_t magic : {0x01021994u, 0x794C7630u, 0x6969u, 0x65735546u, 0x01021997u}) {
+    CHECK_FALSE(fs_traits(magic, {6, 18}).stamps_trusted);
+  }
+  CHECK(fs_traits(0x6969, {6, 18}).network);
+  CHECK_FALSE(fs_traits(0x01021994, {6, 18}).network);
+}
+
+TEST_CASE("what is not known gets the cautious answers", "[fs_type]") {
+  const FsTraits unknown = fs_traits(0x1234abcd, {6, 18});
+  CHECK(unknown.name == "0x1234abcd");
+  CHECK_FALSE(unknown.stamps_trusted);
+  CHECK_FALSE(unknown.fine_stamps);
+  CHECK(running_kernel() >= KernelVersion{3, 0});
+}
+
+}  // namespace holdfast
