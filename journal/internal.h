@@ -43,6 +43,13 @@ std::optional<SnapshotRow> parse_snapshot(std::string_view value);
 NodeId added_root(const Record& record);
 std::string root_value(const Record& record);
 
+// What a record does to the open verdict of its node, which is `now`.
+enum class StandingChange { kNone, kOpen, kClose };
+StandingChange standing_change(const Record& record, const std::optional<Standing>& now);
+// An accept or restore that is about no node answers the verdict that the record `prev` gave.
+bool answers_by_sequence(const Record& record);
+std::string standing_value(Sequence since, Verdict verdict);
+
 // What the head and first section of an encoded record say, without decoding the rest.
 std::optional<int64_t> peek_time(std::string_view bytes);
 std::optional<int64_t> peek_wall(std::string_view bytes);

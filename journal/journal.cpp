@@ -74,7 +74,7 @@ Result<std::unique_ptr<Journal>> Journal::open(LmdbEnv& env, const ChunkKey& key
       {"versions", &journal->versions_}, {"inodes", &journal->inodes_},
       {"times", &journal->times_},       {"snapshots", &journal->snapshots_},
       {"boots", &journal->boots_},       {"roots", &journal->roots_},
-      {"meta", &journal->meta_},
+      {"standing", &journal->standing_}, {"meta", &journal->meta_},
   };
   // `meta` first: a journal of a newer format must not be given tables.
   TRY_ASSIGN(journal->meta_, env.table("meta"));

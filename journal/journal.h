@@ -7,6 +7,7 @@
 //   inodes    root, inode              -> node, number of live names
 //   times     logical time             -> first seq, last seq, wall   one per batch
 //   snapshots name                     -> seq, time, message, tags
+//   standing  node                     -> seq of the record whose verdict is open, verdict
 //   boots     number                   -> boot id
 //   roots     node                     -> name, path
 //   meta      word                     -> value
@@ -62,6 +63,13 @@ struct Snapshot {
   std::vector<std::pair<std::string, std::string>> tags;
 };
 
+// A verdict that nobody has answered yet (docs/verdicts.md).
+struct Standing {
+  NodeId node;
+  Sequence since;  // the record that gave it
+  Verdict verdict = Verdict::kNone;
+};
+
 struct InodeEntry {
   NodeId node;
   uint32_t names = 0;
@@ -109,6 +117,8 @@ class Journal {
   Result<std::string> boot_id(const LmdbTxn& txn, uint32_t boot) const;
   Result<std::vector<Root>> roots(const LmdbTxn& txn) const;
   Result<std::vector<Snapshot>> snapshots(const LmdbTxn& txn) const;
+  Result<std::vector<Standing>> standing(const LmdbTxn& txn) const;
+  Result<std::optional<Standing>> standing_of(const LmdbTxn& txn, NodeId node) const;
   Result<std::optional<Snapshot>> snapshot(const LmdbTxn& txn, std::string_view name) const;
 
   // The entry `name` of directory `parent` at `at`; nullopt where there is none.
@@ -123,6 +133,10 @@ class Journal {
   // Every record of a node, oldest first (or newest first).
   Status for_each_version(const LmdbTxn& txn, NodeId node, bool newest_first,
                           const std::function<Visit(const Record&)>& visit) const;
+  // The version at `at` of each node from `from` on, in the order of nodes; a node that is younger
+  // than `at` is left out.
+  Status for_each_node(const LmdbTxn& txn, NodeId from, Sequence at,
+                       const std::function<Visit(const Record&)>& visit) const;
   // All there ever was under (parent, name): newest first, the node and the span [since, until) it
   // was there; until = 0: still there.
   struct NameSpan {
@@ -165,6 +179,7 @@ class Journal {
   Status apply(WriteTxn& txn, const Record& record, std::string_view bytes) const;
   Status apply_snapshot(WriteTxn& txn, const Record& record) const;
   Status apply_root(WriteTxn& txn, const Record& record) const;
+  Status apply_standing(WriteTxn& txn, const Record& record) const;
   Status raise_next_node(WriteTxn& txn, const Record& record) const;
   Status set_chain(const HeadRow& head, Record& record, std::string& bytes) const;
   Result<HeadRow> head_row(const LmdbTxn& txn) const;
@@ -179,7 +194,7 @@ class Journal {
 
   ChunkKey key_{};
   Dbi records_ = 0, entries_ = 0, versions_ = 0, inodes_ = 0, times_ = 0, snapshots_ = 0,
-      boots_ = 0, roots_ = 0, meta_ = 0;
+      boots_ = 0, roots_ = 0, standing_ = 0, meta_ = 0;
 };
 
 }  // namespace holdfast

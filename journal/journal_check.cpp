@@ -39,6 +39,11 @@ Status JournalCheck::run() {
   TRY(check_small_table(journal_.roots_, "roots", roots_, number));
   TRY(check_small_table(journal_.snapshots_, "snapshots", snapshots_,
                         [](std::string_view key) { return "'" + printable(key) + "'"; }));
+  std::map<std::string, std::string> open;
+  for (const auto& [node, row] : standing_) {
+    open[std::string(Key().u64(node.value).view())] = standing_value(row.since, row.verdict);
+  }
+  TRY(check_small_table(journal_.standing_, "standing", open, number));
   TRY(check_times());
   TRY(check_inodes());
   return check_live_names();
@@ -122,7 +127,22 @@ Status JournalCheck::check_order(const Record& record) {
     roots_[std::string(Key().u64(added_root(record).value).view())] = root_value(record);
   }
   if (record.kind == RecordKind::kSnapshot) note_snapshot(record);
+  note_standing(record);
   return {};
+}
+
+void JournalCheck::note_standing(const Record& record) {
+  if (answers_by_sequence(record)) {
+    std::erase_if(standing_, [&](const auto& row) { return row.second.since == record.prev; });
+    return;
+  }
+  const auto row = standing_.find(record.node);
+  const auto now = row == standing_.end() ? std::nullopt : std::optional(row->second);
+  switch (standing_change(record, now)) {
+    case StandingChange::kNone: return;
+    case StandingChange::kClose: standing_.erase(row); return;
+    case StandingChange::kOpen: standing_[record.node] = {record.node, record.seq, record.verdict};
+  }
 }
 
 void JournalCheck::note_snapshot(const Record& record) {

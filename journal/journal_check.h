@@ -3,7 +3,8 @@
 // One pass over the records checks each (structure, sequence, time, chain) and that every row it
 // calls for is there with the right value. Rows are distinct, so equal counts then prove that there
 // are no others; where a count differs, a pass over that table names the rows no record explains.
-// Memory does not grow with the number of files: only roots, boots and live snapshots are kept.
+// Memory does not grow with the number of files: only roots, boots, live snapshots and open
+// verdicts are kept.
 #pragma once
 
 #include <functional>
@@ -44,6 +45,7 @@ class JournalCheck {
   Status expect_entry(NodeId parent, const std::string& name, Sequence seq,
                       const EntryValue& value);
   void note_snapshot(const Record& record);
+  void note_standing(const Record& record);
   Status check_head();
 
   Status check_count(Dbi dbi, uint64_t expected, const char* table,
@@ -77,6 +79,7 @@ class JournalCheck {
   std::map<std::string, std::string> boots_;  // key -> value, as the tables should be
   std::map<std::string, std::string> roots_;
   std::map<std::string, std::string> snapshots_;
+  std::map<NodeId, Standing> standing_;
   std::vector<Orphan> orphans_;
 };
 

@@ -128,6 +128,25 @@ Result<std::optional<Record>> Journal::version(const LmdbTxn& txn, NodeId node, 
   return std::optional(std::move(found));
 }
 
+Status Journal::for_each_node(const LmdbTxn& txn, NodeId from, Sequence at,
+                              const std::function<Visit(const Record&)>& visit) const {
+  NodeId next = from;
+  for (;;) {
+    std::optional<NodeId> node;
+    {
+      TRY_ASSIGN(Cursor cursor, Cursor::open(txn, versions_));
+      TRY_ASSIGN(const bool found, cursor.seek_at_or_after(version_key(next, {})));
+      if (!found) return {};
+      const auto key = parse_version_key(cursor.key());
+      if (!key) return damaged_row("versions", printable(cursor.key()));
+      node = key->node;
+    }
+    TRY_ASSIGN(const auto newest, version(txn, *node, at));
+    if (newest && visit(*newest) == Visit::kStop) return {};
+    next.value = node->value + 1;
+  }
+}
+
 Status Journal::for_each_version(const LmdbTxn& txn, NodeId node, bool newest_first,
                                  const std::function<Visit(const Record&)>& visit) const {
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, versions_));

@@ -27,6 +27,9 @@ struct CheckFixture : JournalFixture {
     pin.prev = head().seq;
     pin.note = "pinned";
     append(pin);
+    Record rot = node_record(RecordKind::kVerify, file, root, "moved", 21);
+    rot.verdict = Verdict::kCorrupt;
+    append(rot);
     batch();
     require_sound();
     commit();
@@ -53,8 +56,8 @@ struct CheckFixture : JournalFixture {
   uint64_t batched = 0;
 };
 
-const char* const kTables[] = {"records", "entries",   "versions", "inodes",
-                               "times",   "snapshots", "boots",    "roots"};
+const char* const kTables[] = {"records",   "entries", "versions", "inodes",  "times",
+                               "snapshots", "boots",   "roots",    "standing"};
 
 }  // namespace
 

@@ -163,7 +163,7 @@ class JournalFixture {
     commit();
     Tables tables;
     for (const char* name : {"records", "entries", "versions", "inodes", "times", "snapshots",
-                             "boots", "roots", "meta"}) {
+                             "boots", "roots", "standing", "meta"}) {
       auto& rows = tables[name];
       const Dbi dbi = table(name);
       const auto read = must(env->begin_read());
