@@ -209,6 +209,14 @@ Result<XattrList> read_xattrs_of_name(int dir_fd, const std::string& name) {
   return read_xattrs_at(proc_path(dir_fd) + "/" + name);
 }
 
+Writers ask_for_writers(int fd) {
+  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) {
+    return errno == EAGAIN ? Writers::kSome : Writers::kUnknown;
+  }
+  ::fcntl(fd, F_SETLEASE, F_UNLCK);
+  return Writers::kNone;
+}
+
 Result<size_t> pread_full(int fd, char* out, size_t size, uint64_t offset) {
   size_t done = 0;
   while (done < size) {

@@ -46,6 +46,13 @@ Result<XattrList> read_xattrs(int fd);
 // Of a name that can't be opened (symlinks, sockets): through the open directory, not followed.
 Result<XattrList> read_xattrs_of_name(int dir_fd, const std::string& name);
 
+// Whether any program has the regular file open for writing, or mapped so, asked by taking a read
+// lease for a moment (fcntl F_SETLEASE). `fd` must be open for reading only. Asking needs the
+// file's owner or CAP_LEASE, and a file system with leases. A program that opens the file in that
+// moment waits for its end. The process must ignore SIGIO.
+enum class Writers : uint8_t { kNone, kSome, kUnknown };
+Writers ask_for_writers(int fd);
+
 // Reads exactly `size` bytes at `offset` unless the file ends before; returns the bytes read.
 Result<size_t> pread_full(int fd, char* out, size_t size, uint64_t offset);
 Status pwrite_full(int fd, std::string_view bytes, uint64_t offset);

@@ -70,7 +70,7 @@ enum class Verdict : uint8_t {
   kModifiedOffline,
   kReplaced,
 };
-const char* verdict_name(Verdict verdict);  // "" for kNone
+const char* verdict_name(Verdict verdict);  // "none" for kNone
 std::optional<Verdict> verdict_of(std::string_view name);
 
 // Bits of Record::flags. Numbers are part of the format.

@@ -17,7 +17,7 @@ constexpr std::array<const char*, 19> kKindNames = {
 };
 
 constexpr std::array<const char*, 24> kVerdictNames = {
-    "",
+    "none",
     "ok",
     "read_error",
     "unstable",
@@ -68,7 +68,7 @@ const char* verdict_name(Verdict verdict) {
 }
 
 std::optional<Verdict> verdict_of(std::string_view name) {
-  for (size_t number = 1; number < kVerdictNames.size(); ++number) {
+  for (size_t number = 0; number < kVerdictNames.size(); ++number) {
     if (name == kVerdictNames[number]) return static_cast<Verdict>(number);
   }
   return std::nullopt;

@@ -20,15 +20,20 @@ constexpr size_t kReadBytes = 4 * 1024 * 1024;         // at least one chunk of 
 constexpr size_t kSegmentBytes = 1024 * 1024;          // of a long file, given to another worker
 constexpr uint64_t kSpreadBytesMin = 4 * 1024 * 1024;  // shorter files stay with one worker
 
-int64_t monotonic_ns() {
+int64_t read_clock_ns(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
 // What must not move while a file is read.
 bool same_content_stamp(const StatxResult& a, const StatxResult& b) {
   return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns;
+}
+
+uint32_t doubts_of(Writers before, Writers after) {
+  if (before == Writers::kSome || after == Writers::kSome) return kFlagWriter;
+  return before == Writers::kUnknown || after == Writers::kUnknown ? kFlagUnprobed : 0u;
 }
 
 std::vector<Xattr> to_xattrs(const XattrList& list) {
@@ -53,6 +58,14 @@ FileStat to_file_stat(const StatxResult& statx) {
   stat.ctime_ns = statx.ctime_ns;
   stat.btime_ns = statx.btime_ns;
   return stat;
+}
+
+uint64_t handle_id(const std::string& file_handle) {
+  return file_handle.empty() ? 0 : xxh3_64(file_handle);
+}
+
+bool is_racy(const FsTraits& fs, int64_t ctime_ns, int64_t now_ns) {
+  return !fs.fine_stamps && ctime_ns >= now_ns - fs.granularity_ns;
 }
 
 bool PendingChunks::claim(const ChunkId& id) {
@@ -173,9 +186,9 @@ void Capturer::capture(const CaptureTask& task) {
   Work& work = *work_;
   const Work::Using in_use(work);
   for (const CaptureItem& item : task.items) {
-    const int64_t start = monotonic_ns();
+    const int64_t start = read_clock_ns(CLOCK_MONOTONIC);
     CaptureResult result = work.capture_name(task, item);
-    result.took_ns = monotonic_ns() - start;
+    result.took_ns = read_clock_ns(CLOCK_MONOTONIC) - start;
     work.results.push_back(std::move(result));
   }
   work.emit_finished(task);
@@ -186,6 +199,7 @@ CaptureResult Capturer::Work::capture_name(const CaptureTask& task, const Captur
   result.dir = item.dir;
   result.dir_fd = item.dir_fd;
   result.name = item.name;
+  result.told = item.told;
   // O_NONBLOCK: a FIFO put there a moment ago must not hang us. O_NOATIME where we may.
   const int flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
   int raw = ::openat(item.dir_fd->get(), item.name.c_str(), flags | O_NOATIME);
@@ -202,7 +216,8 @@ CaptureResult Capturer::Work::capture_name(const CaptureTask& task, const Captur
   read_metadata(result);
   if (result.state == CaptureState::kDone && result.type == FileType::kFile) {
     result.state = CaptureState::kUnreadable;
-    result.problem = errno_error(fd ? EIO : open_errno, "opening the file to read it").message;
+    result.problem_errno = fd ? EIO : open_errno;
+    result.problem = errno_error(result.problem_errno, "opening the file to read it").message;
   }
   return result;
 }
@@ -230,18 +245,27 @@ void Capturer::Work::read_metadata(CaptureResult& result) {
 void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxResult& first,
                                   CaptureResult& result) {
   StatxResult before = first;
+  result.handle = handle_id(file_handle_of(fd));
   for (int attempt = 1;; ++attempt) {
     result.type = FileType::kFile;
     result.stat = to_file_stat(before);
     result.sparse = before.blocks * 512 < before.size;
     result.awaited.clear();
+    // Asked before and after: who comes and goes in between has to move a stamp.
+    const bool content_may_move = before.size > 0;
+    const Writers writers = content_may_move ? ask_for_writers(fd) : Writers::kNone;
+    // The coarse clock is the one that the kernel stamps with.
+    const int64_t now_ns = read_clock_ns(CLOCK_REALTIME_COARSE);
     if (auto status = read_content(task, fd, before, result); !status.ok()) {
       result.state = CaptureState::kUnreadable;
+      result.problem_errno = status.error().sys_errno;
       result.problem = status.error().message;
       result.content = {};
       return;
     }
     if (auto xattrs = read_xattrs(fd); xattrs.ok()) result.xattrs = to_xattrs(*xattrs);
+    result.doubts = doubts_of(writers, content_may_move ? ask_for_writers(fd) : writers);
+    if (is_racy(task.fs, before.ctime_ns, now_ns)) result.doubts |= kFlagRacy;
     auto after = statx_fd(fd);
     if (after.ok() && same_content_stamp(before, *after)) {
       result.state = CaptureState::kDone;

@@ -17,9 +17,11 @@
 
 #include "base/fd.h"
 #include "base/fs.h"
+#include "base/fs_type.h"
 #include "base/lmdb.h"
 #include "base/types.h"
 #include "journal/record.h"
+#include "journal/verdict.h"
 #include "store/store.h"
 
 namespace holdfast {
@@ -27,6 +29,11 @@ namespace holdfast {
 inline constexpr int kCaptureAttemptsMax = 3;
 
 FileStat to_file_stat(const StatxResult& statx);
+uint64_t handle_id(const std::string& file_handle);  // 0 for ""
+
+// Whether one more change, after statx() said `ctime_ns` at `now_ns` of the file system's clock,
+// could leave the same ctime.
+bool is_racy(const FsTraits& fs, int64_t ctime_ns, int64_t now_ns);
 
 // Chunks that a worker has taken on and that no transaction has committed yet, so that two workers
 // do not store the same chunk. Thread-safe; bounded by what a batch holds.
@@ -57,6 +64,7 @@ struct CaptureItem {
   NodeId dir;
   std::shared_ptr<Fd> dir_fd;
   std::string name;
+  Told told = Told::kSeen;  // of a change of content
 };
 
 // Neighbours that are captured together and share frames.
@@ -66,6 +74,7 @@ struct CaptureTask {
   uint64_t epoch = 0;
   uint64_t generation = 0;  // of the engine's batches; an aborted batch ends a generation
   bool offline = false;
+  FsTraits fs;  // of the root
 };
 
 enum class CaptureState : uint8_t {
@@ -88,6 +97,10 @@ struct CaptureResult {
   std::string link_target;
   std::vector<Xattr> xattrs;
   std::string problem;
+  int problem_errno = 0;
+  uint64_t handle = 0;  // of a regular file: Record::handle
+  uint32_t doubts = 0;  // kFlagWriter, kFlagUnprobed, kFlagRacy
+  Told told = Told::kSeen;
   std::vector<ChunkId> awaited;  // chunks that another worker is storing
   int64_t took_ns = 0;
 };

@@ -47,6 +47,7 @@ Status Engine::start() {
   service.kind = RecordKind::kService;
   service.note = "started " HOLDFAST_VERSION;
   TRY(append(service));
+  TRY(load_incidents(stopped));
   if (head.seq.value > 0) {
     Record gap;
     gap.kind = RecordKind::kGap;
@@ -66,6 +67,7 @@ Status Engine::add_root(const RootSpec& spec) {
   root->fd = std::move(*fd);
   TRY_ASSIGN(const StatxResult st, statx_fd(root->fd.get()));
   root->mount_id = st.mount_id;
+  TRY_ASSIGN(root->fs, fs_traits_of(root->fd.get()));
   TRY_ASSIGN(root->ignore, IgnoreRules::parse(spec.excludes));
   if (state_.dir.starts_with(spec.path + "/")) {
     root->own_state = state_.dir.substr(spec.path.size() + 1);
@@ -198,7 +200,7 @@ Status Engine::append(Record& record) {
   if (batch_->first.value == 0) batch_->first = record.seq;
   batch_->last = record.seq;
   ++batch_->ops;
-  return {};
+  return note_incidents(record, *open);
 }
 
 Status Engine::commit_if_due() {

@@ -138,8 +138,8 @@ class Engine {
   Status compare_self(Look& look);
   void descend(Look& look, NodeId dir);
   Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
-  void capture(Look& look, const std::string& name, uint64_t bytes);
-  bool put_off(const Look& look, const std::string& name);
+  void capture(Look& look, const std::string& name, uint64_t bytes, Told told = Told::kSeen);
+  bool put_off(const Look& look, const std::string& name, Told told);
   void close_capture_group();
   bool excluded(const Look& look, const std::string& name, bool is_dir) const;
   Result<bool> is_known_root(size_t root, int dir_fd);
@@ -147,16 +147,29 @@ class Engine {
   Status root_found(size_t root);
   Status journal_gap(size_t root, const std::string& note);
 
+  // engine_judge.cpp
+  bool same_file(size_t root, const Record& version, FileType type, const FileStat& stat,
+                 uint64_t handle = 0) const;
+  bool read_again(const Look& look, const Record& version, Told told) const;
+  Status judge(size_t root, const Record& before, bool same_identity, const CaptureResult& result,
+               Record& record);
+  Result<std::optional<Sequence>> earlier_version(const Record& record, NodeId node);
+  Result<bool> is_own_write(size_t root, const Record& record);
+  Status journal_finding(size_t root, const Record& before, const Record& now);
+  void tell(const Record& record);
+  Status note_incidents(const Record& record, WriteTxn& open);
+  Status load_incidents(bool stopped);
+
   // engine_apply.cpp
   Result<Place> place(size_t root, NodeId dir, const std::string& name, FileType type,
-                      const FileStat& stat);
+                      const FileStat& stat, uint64_t handle = 0);
   bool still_there(size_t root, NodeId parent, const std::string& name, uint64_t inode);
   Status captured(CaptureOutput output);
   Status apply(size_t root, CaptureResult& result, uint64_t epoch, bool offline);
   Status apply_parked();
   Status journal_move(size_t root, NodeId dir, const std::string& name, const Place& place,
                       const FileStat& stat, bool offline);
-  Status apply_move(size_t root, Record& record, const Place& place);
+  Status apply_move(size_t root, const CaptureResult& result, Record& record, const Place& place);
   Status displace(size_t root, const Entry& old);
   Status look_at_other_names(size_t root, const Record& version);
   bool is_back(const MissingName& missing);
@@ -199,6 +212,8 @@ class Engine {
   std::vector<Parked> parked_;
   MissingNames missing_;
   int64_t missing_check_ns_ = 0;
+  Sequence set_back_;      // the last record of a clock that was set back
+  Sequence unclean_boot_;  // the first record after the machine went down without a stop
   uint64_t arrivals_ = 0;  // hints of something that moved to a name, so far
   std::vector<Waiter> waiters_;
   std::optional<Error> stall_;

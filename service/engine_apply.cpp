@@ -17,6 +17,8 @@ Record record_of(const CaptureResult& result) {
   record.parent = result.dir;
   record.name = result.name;
   record.stat = result.stat;
+  record.handle = result.handle;
+  record.flags = result.doubts;
   record.hash = result.hash;
   record.content = result.content;
   record.link_target = result.link_target;
@@ -29,15 +31,6 @@ Record record_of(const CaptureResult& result) {
   }
   if (result.stat.mtime_ns != result.stat.ctime_ns) record.flags |= kFlagMtimeSet;
   return record;
-}
-
-Verdict simple_verdict(const Record& now, const Record& before) {
-  const bool offline = (now.flags & kFlagOffline) != 0;
-  if (now.content == before.content && now.hash == before.hash) {
-    return now.stat.mtime_ns != before.stat.mtime_ns ? Verdict::kTimeOnly : Verdict::kAttrOnly;
-  }
-  if (offline) return Verdict::kModifiedOffline;
-  return now.stat.mtime_ns == before.stat.mtime_ns ? Verdict::kMtimePreserved : Verdict::kModified;
 }
 
 int64_t bytes_of(const Record& record) {
@@ -67,24 +60,26 @@ bool Engine::still_there(size_t index, NodeId parent, const std::string& name, u
 }
 
 Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name,
-                                    FileType type, const FileStat& stat) {
+                                    FileType type, const FileStat& stat, uint64_t handle) {
   Place place;
   TRY_ASSIGN(WriteTxn * open, txn());
   const Journal& journal = *state_.journal;
   TRY_ASSIGN(place.old, journal.entry(*open, dir, name, kHead));
   if (place.old) {
     TRY_ASSIGN(place.version, journal.version(*open, place.old->node, kHead));
-    if (place.version && same_identity(*place.version, type, stat)) {
+    if (place.version && same_file(index, *place.version, type, stat, handle)) {
       place.how = Place::How::kSame;
       place.node = place.old->node;
       return place;
     }
     place.version.reset();
   }
+  if (!roots_[index]->fs.stable_inodes) return place;
   TRY_ASSIGN(const auto known, journal.inode(*open, roots_[index]->root.node, stat.inode));
   if (!known) return place;
   TRY_ASSIGN(auto version, journal.version(*open, known->node, kHead));
-  if (!version || !same_identity(*version, type, stat)) return place;  // the number was used again
+  if (!version || !same_identity(*version, type, stat, handle))
+    return place;  // the number was used again
   place.node = known->node;
   std::optional<MissingName> gone;
   for (MissingName& missing : missing_.of_node(known->node)) {
@@ -189,14 +184,15 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
 
 // The same move, with what was read at its new place: one record, so that no moment shows the new
 // name with the content of before.
-Status Engine::apply_move(size_t index, Record& record, const Place& place) {
+Status Engine::apply_move(size_t index, const CaptureResult& result, Record& record,
+                          const Place& place) {
   const Record& before = *place.version;
   if (place.old) TRY(displace(index, *place.old));
   const bool linked = place.how == Place::How::kLink;
   record.kind = linked ? RecordKind::kLink : RecordKind::kRename;
   record.node = place.node;
   record.prev = before.seq;
-  record.verdict = simple_verdict(record, before);
+  TRY(judge(index, before, true, result, record));
   if (place.old) record.flags |= kFlagReplaced;
   if (!linked) {
     record.from_parent = place.from_parent;
@@ -277,11 +273,15 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   if (result.state == CaptureState::kUnstable) {
     root.dirty->add_name(result.dir, result.name, epoch_, now + hold);
   }
+  if ((result.doubts & kFlagRacy) != 0) {  // read once more when no change can hide any longer
+    root.dirty->add_doubt(result.dir, result.name, epoch_, now + hold + root.fs.granularity_ns);
+  }
   if (result.type == FileType::kDir) {  // became a directory since it was looked at
     root.dirty->add_name(result.dir, result.name, epoch, now);
     return {};
   }
-  TRY_ASSIGN(Place found, place(index, result.dir, result.name, result.type, result.stat));
+  TRY_ASSIGN(Place found,
+             place(index, result.dir, result.name, result.type, result.stat, result.handle));
   Record record = record_of(result);
   record.root = root.root.node;
   if (offline) record.flags |= kFlagOffline;
@@ -293,7 +293,7 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
       root.dirty->add_name(result.dir, result.name, epoch, now);
       return {};
     }
-    return apply_move(index, record, found);
+    return apply_move(index, result, record, found);
   }
   if (found.how == Place::How::kSame) {
     const Record& before = *found.version;
@@ -308,12 +308,16 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
     if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
         before.link_target == record.link_target &&
         (before.flags & kept) == (record.flags & kept)) {
-      return {};
+      if (is_clean_baseline(before) || !is_clean_baseline(record)) return {};
+      record.kind = RecordKind::kVerify;  // the same, and now it is known for sure
+    } else {
+      record.kind = same_content ? RecordKind::kAttrib : RecordKind::kModify;
     }
-    record.kind = same_content ? RecordKind::kAttrib : RecordKind::kModify;
     record.node = found.node;
     record.prev = before.seq;
-    record.verdict = simple_verdict(record, before);
+    TRY(judge(index, before, true, result, record));
+    const bool unread = record.verdict == Verdict::kReadError;
+    if (is_corruption(record.verdict) || unread) return journal_finding(index, before, record);
     count(index, 0, bytes_of(record) - bytes_of(before));
     return append(record);
   }
@@ -322,8 +326,13 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
     TRY_ASSIGN(const auto replaced, state_.journal->version(*open, found.old->node, kHead));
     TRY(displace(index, *found.old));
     record.flags |= kFlagReplaced;
-    if (replaced) record.prev = replaced->seq;
-    record.verdict = offline ? Verdict::kModifiedOffline : Verdict::kReplaced;
+    if (replaced) {
+      record.prev = replaced->seq;
+      TRY(judge(index, *replaced, false, result, record));
+    }
+  } else {
+    TRY(judge(index, record, true, result, record));
+    if (record.verdict == Verdict::kOk) record.verdict = Verdict::kNone;
   }
   TRY_ASSIGN(open, txn());  // displacing may have closed the batch
   TRY_ASSIGN(record.node, state_.journal->new_node(*open));

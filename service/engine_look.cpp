@@ -95,6 +95,7 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
       return std::shared_ptr<Fd>();
     }
     root.fd = std::move(*fd);
+    if (auto fs = fs_traits_of(root.fd.get()); fs.ok()) root.fs = std::move(*fs);
   }
   auto fd = open_beneath(root.fd.get(), path, O_PATH | O_DIRECTORY);
   std::optional<StatxResult> st;
@@ -214,6 +215,8 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   look.path = std::move(path);
   look.names = std::move(dirty.names);
   std::sort(look.names.begin(), look.names.end());
+  look.attributes_only = std::move(dirty.attributes_only);
+  std::sort(look.attributes_only.begin(), look.attributes_only.end());
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto tag, state_.journal->entry(*open, dirty.dir, kCacheTagName, kHead));
   const bool tagged = tag || busy_names_.contains({dirty.dir, kCacheTagName});
@@ -360,7 +363,7 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
   if (old) {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto version, state_.journal->version(*open, old->node, kHead));
-    if (version && same_identity(*version, type, stat)) {
+    if (version && same_file(look.root, *version, type, stat)) {
       if (type == FileType::kDir) {
         // One that was away when its parent was looked at last has not been looked at.
         const Watcher* watcher = roots_[look.root]->watcher.get();
@@ -368,8 +371,14 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
         if (look.recursive || unwatched) descend(look, old->node);
         return {};
       }
-      const bool retry = (version->flags & kFlagUnstable) != 0;
-      if ((version->stat != stat || retry) && !put_off(look, name)) capture(look, name, stat.size);
+      // With several names the event may have told another one of them.
+      const bool unseen = stat.nlink < 2 && std::binary_search(look.attributes_only.begin(),
+                                                               look.attributes_only.end(), name);
+      const Told told = unseen ? Told::kUnseen : Told::kSeen;
+      const bool moved = !same_stat(roots_[look.root]->fs, version->stat, stat);
+      if ((moved || read_again(look, *version, told)) && !put_off(look, name, told)) {
+        capture(look, name, stat.size, told);
+      }
       return {};
     }
   }
@@ -408,7 +417,7 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     return {};
   }
   if (type != FileType::kDir) {
-    if (!put_off(look, name)) capture(look, name, stat.size);
+    if (!put_off(look, name, Told::kSeen)) capture(look, name, stat.size);
     return {};
   }
   const std::optional<Entry>& old = found.old;
@@ -425,6 +434,7 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
   if (old) record.flags |= kFlagReplaced;
   if (look.offline) record.flags |= kFlagOffline;
   if (old) {
+    record.verdict = look.offline ? Verdict::kModifiedOffline : Verdict::kReplaced;
     TRY_ASSIGN(const auto replaced, state_.journal->version(*open, old->node, kHead));
     if (replaced) record.prev = replaced->seq;
   }
@@ -467,17 +477,22 @@ Status Engine::compare_self(Look& look) {
 
 // A name that was captured a moment ago is read again when its hold ends; a flush does not wait,
 // and what is found late is journaled as that, so it is read at once.
-bool Engine::put_off(const Look& look, const std::string& name) {
+bool Engine::put_off(const Look& look, const std::string& name, Told told) {
   if (look.offline) return false;
   DirtySet& dirty = *roots_[look.root]->dirty;
   const auto held = dirty.held_until(look.dir, name);
   if (!held || *held <= clock_.boottime_ns() || !waiters_.empty()) return false;
-  dirty.add_name(look.dir, name, look.epoch, *held);
+  if (told == Told::kSeen) {
+    dirty.add_name(look.dir, name, look.epoch, *held);
+  } else {
+    dirty.add_doubt(look.dir, name, look.epoch, *held);
+  }
   return true;
 }
 
-void Engine::capture(Look& look, const std::string& name, uint64_t bytes) {
+void Engine::capture(Look& look, const std::string& name, uint64_t bytes, Told told) {
   if (group_.items.empty()) {
+    group_.fs = roots_[look.root]->fs;
     group_.root = look.root;
     group_.epoch = look.epoch;
     group_.generation = generation_;
@@ -485,10 +500,10 @@ void Engine::capture(Look& look, const std::string& name, uint64_t bytes) {
   } else if (group_.root != look.root || group_.epoch != look.epoch ||
              group_.offline != look.offline) {
     close_capture_group();
-    return capture(look, name, bytes);
+    return capture(look, name, bytes, told);
   }
   busy_names_.insert({look.dir, name});
-  group_.items.push_back({look.dir, look.dir_fd, name});
+  group_.items.push_back({look.dir, look.dir_fd, name, told});
   group_bytes_ += bytes;
   ++outstanding_[look.epoch];
   if (group_.items.size() >= kCaptureNamesMax || group_bytes_ >= kCaptureBytesTarget) {

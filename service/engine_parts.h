@@ -19,6 +19,9 @@ struct Engine::RootState {
   Root root;
   Fd fd;
   uint64_t mount_id = 0;
+  FsTraits fs;
+  // While a restore in place runs: the moment that it brings back, to know its writes by.
+  Sequence own_at;
   std::unique_ptr<Watcher> watcher;
   std::unique_ptr<DirtySet> dirty;
   IgnoreRules ignore;
@@ -65,6 +68,7 @@ struct Engine::Look {
   std::optional<std::vector<Xattr>> xattrs;  // nullopt: not read, keep what is known
   std::vector<ScanEntry> entries;            // sorted; of `names` only, unless `all`
   std::vector<std::string> names;            // looked at, sorted; unless `all`
+  std::vector<std::string> attributes_only;  // of `names`, sorted: no change of content was told
 };
 
 struct Engine::Waiter {
@@ -72,9 +76,21 @@ struct Engine::Waiter {
   std::function<void(Result<Sequence>)> done;
 };
 
-inline bool same_identity(const Record& version, FileType type, const FileStat& stat) {
+// `handle`: Record::handle of what is there, where it is known.
+inline bool same_identity(const Record& version, FileType type, const FileStat& stat,
+                          uint64_t handle = 0) {
+  if (version.handle != 0 && handle != 0 && version.handle != handle) return false;
   return version.type == type && version.stat.inode == stat.inode &&
          version.stat.btime_ns == stat.btime_ns;
+}
+// What a look finds, against what the journal has: everything but identity, where inode numbers
+// mean nothing.
+inline bool same_stat(const FsTraits& fs, const FileStat& known, FileStat now) {
+  if (!fs.stable_inodes) {
+    now.inode = known.inode;
+    now.btime_ns = known.btime_ns;
+  }
+  return known == now;
 }
 
 }  // namespace holdfast

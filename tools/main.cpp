@@ -1,4 +1,5 @@
 // holdfast: the command line. Each command becomes an API request; `watch` is the service itself.
+#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -380,4 +381,7 @@ int run(int argc, char** argv) {
 
 }  // namespace holdfast
 
-int main(int argc, char** argv) { return holdfast::run(argc, argv); }
+int main(int argc, char** argv) {
+  ::signal(SIGIO, SIG_IGN);  // of leases that are asked for a moment: base/fs.h, ask_for_writers()
+  return holdfast::run(argc, argv);
+}

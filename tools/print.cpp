@@ -42,7 +42,7 @@ std::string details(const Json& record) {
   const std::string verdict = text_of(record, "verdict");
   const bool plain =
       verdict == "attr_only" || (verdict == "modified" && text_of(record, "kind") == "modify");
-  if (!verdict.empty() && !plain) text += "  " + text_of(record, "verdict");
+  if (verdict != "none" && !verdict.empty() && !plain) text += "  " + text_of(record, "verdict");
   const auto flags = record.find("flags");
   if (flags != record.end()) {
     for (const auto& flag : *flags) {

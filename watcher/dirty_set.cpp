@@ -54,6 +54,7 @@ void DirtySet::add(const Hint& hint, uint64_t epoch, int64_t now_ns) {
   }
   DirtyItem item =
       item_of(epoch, waits_for_close(hint) ? now_ns + state_->limits.settle_ns : now_ns);
+  item.attributes_only = hint.what == kWhatAttributes;
   item.ignores_hold = (hint.what & (kWhatRemoved | kWhatMoved)) != 0;
   const auto held = item.ignores_hold ? std::nullopt : state_->holds.until(hint.dir, hint.name);
   if (held) item.due_ns = std::max(item.due_ns, *held);
@@ -63,6 +64,12 @@ void DirtySet::add(const Hint& hint, uint64_t epoch, int64_t now_ns) {
 void DirtySet::add_name(NodeId dir, std::string_view name, uint64_t epoch, int64_t due_ns) {
   const int64_t held = state_->holds.until(dir, name).value_or(due_ns);
   state_->pending.put_name(dir, name, item_of(epoch, std::max(due_ns, held)));
+}
+
+void DirtySet::add_doubt(NodeId dir, std::string_view name, uint64_t epoch, int64_t due_ns) {
+  DirtyItem item = item_of(epoch, due_ns);
+  item.attributes_only = true;
+  state_->pending.put_name(dir, name, item);
 }
 
 void DirtySet::add_dir(NodeId dir, bool recursive, uint64_t epoch, int64_t due_ns) {

@@ -35,6 +35,9 @@ struct DirtyDir {
   bool recursive = false;  // and at everything below (implies all)
   bool self = false;       // the directory's own attributes
   std::vector<std::string> names;
+  // Of `names`, those of which only their attributes were told: no event announced a change of
+  // content.
+  std::vector<std::string> attributes_only;
   uint64_t epoch = 0;  // lowest of its items
 };
 
@@ -68,6 +71,8 @@ class DirtySet {
   // where it went.
   void add(const Hint& hint, uint64_t epoch, int64_t now_ns);
   void add_name(NodeId dir, std::string_view name, uint64_t epoch, int64_t due_ns);
+  // The same for a name of which no event told anything.
+  void add_doubt(NodeId dir, std::string_view name, uint64_t epoch, int64_t due_ns);
   void add_dir(NodeId dir, bool recursive, uint64_t epoch, int64_t due_ns);
   void add_self(NodeId dir, uint64_t epoch, int64_t due_ns);
   // A name is not due again before `until_ns` (bounded memory: those that end first are forgotten

@@ -13,9 +13,8 @@ namespace {
 
 // The lines of the first block of a document that is fenced as ```<kind>.
 std::vector<std::string> block(const std::string& document, const std::string& kind) {
-  const auto source = std::filesystem::path(__FILE__).parent_path();
-  std::ifstream in(source / "../../docs/formats" / document);
-  INFO("docs/formats/" << document << " beside " << __FILE__);
+  std::ifstream in(std::string(HOLDFAST_SOURCE_DIR "/docs/formats/") + document);
+  INFO("docs/formats/" << document);
   REQUIRE(in.good());
   std::vector<std::string> lines;
   bool inside = false;

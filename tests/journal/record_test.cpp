@@ -293,7 +293,7 @@ TEST_CASE("kinds, verdicts and flags have the words of the interface", "[record]
     const auto verdict = static_cast<Verdict>(number);
     REQUIRE(verdict_of(verdict_name(verdict)) == verdict);
   }
-  REQUIRE(std::string(verdict_name(Verdict::kNone)).empty());
+  REQUIRE(std::string(verdict_name(Verdict::kNone)) == "none");
   REQUIRE(std::string(verdict_name(Verdict::kReplaced)) == "replaced");
   REQUIRE_FALSE(verdict_of("").has_value());
   REQUIRE(record_flag_names(kFlagMtimeSet | kFlagReplaced | kFlagSnapshotRemoved) ==

@@ -12,8 +12,7 @@ namespace {
 
 // The bytes of the hex dump that follows the line `<!-- example: name -->`: an offset, then bytes.
 std::string example(const std::string& file, const std::string& name) {
-  const auto root = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  std::ifstream in(root / "docs" / "formats" / file);
+  std::ifstream in(std::string(HOLDFAST_SOURCE_DIR "/docs/formats/") + file);
   REQUIRE(in.is_open());
   std::string line;
   while (std::getline(in, line) && line != "<!-- example: " + name + " -->") {

@@ -1,0 +1,195 @@
+// The engine's judgement: what kind of change a capture shows, and what becomes of a finding that
+// must not replace the last good version.
+#include <algorithm>
+#include <cerrno>
+
+#include "base/bytes.h"
+#include "base/path.h"
+#include "journal/verdict.h"
+#include "service/engine.h"
+#include "service/engine_parts.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr const char* kMetaSetBack = "clock_set_back";
+constexpr const char* kMetaUncleanBoot = "unclean_boot";
+constexpr int kHistoryMax = 1000;  // versions of a path that are searched for an earlier content
+
+Result<Sequence> read_sequence(const Journal& journal, const LmdbTxn& txn, const char* word) {
+  TRY_ASSIGN(const auto value, journal.meta(txn, word));
+  return Sequence{value && value->size() == 8 ? get_le<uint64_t>(value->data()) : 0};
+}
+
+Status write_sequence(const Journal& journal, WriteTxn& txn, const char* word, Sequence seq) {
+  std::string value;
+  put_le(value, seq.value);
+  return journal.put_meta(txn, word, value);
+}
+
+std::string words_of_content(const Record& record) {
+  return std::to_string(record.stat.size) +
+         " bytes, xxh3:" + to_hex(record.hash.bytes.data(), record.hash.bytes.size());
+}
+
+}  // namespace
+
+bool Engine::same_file(size_t index, const Record& version, FileType type, const FileStat& stat,
+                       uint64_t handle) const {
+  // Where inode numbers mean nothing, the name says which file it is.
+  if (!roots_[index]->fs.stable_inodes) return version.type == type;
+  return same_identity(version, type, stat, handle);
+}
+
+// Whether a file whose stamps have not moved may have changed nevertheless.
+bool Engine::read_again(const Look& look, const Record& version, Told told) const {
+  if ((version.flags & (kFlagUnstable | kFlagRacy)) != 0) return true;
+  const bool told_by_name = !look.all && told == Told::kSeen;
+  if ((version.flags & kFlagWriter) != 0) return told_by_name || look.offline;
+  return (version.flags & kFlagUnprobed) != 0 && told_by_name;
+}
+
+Status Engine::judge(size_t index, const Record& before, bool same_identity,
+                     const CaptureResult& result, Record& record) {
+  Evidence evidence = evidence_of(before, record);
+  evidence.same_identity = same_identity;
+  evidence.told = (record.flags & kFlagOffline) != 0 ? Told::kUncovered : result.told;
+  evidence.clean_baseline = evidence.clean_baseline && roots_[index]->fs.stamps_trusted;
+  evidence.clock_set_back = before.seq < set_back_;
+  evidence.unclean_boot = before.seq < unclean_boot_;
+  if (result.state == CaptureState::kUnstable) evidence.reading = Reading::kUnsettled;
+  if (result.state == CaptureState::kUnreadable) {
+    const bool medium = result.problem_errno == EIO || result.problem_errno == EBADMSG;
+    if (!medium) {  // what may not be read is not judged
+      record.verdict = Verdict::kNone;
+      return {};
+    }
+    evidence.reading = Reading::kFailed;
+  }
+  std::optional<Sequence> known;
+  if (evidence.mtime == Stamp::kEarlier && !evidence.same_content) {
+    TRY_ASSIGN(known, earlier_version(record, before.node));
+  }
+  evidence.known_content = known.has_value();
+  record.verdict = classify(evidence);
+  if (record.verdict == Verdict::kRestoredOlder) {
+    record.note = "the content of @" + std::to_string(known->value);
+  }
+  TRY_ASSIGN(const bool own, is_own_write(index, record));
+  if (own) record.flags |= kFlagOwn;
+  return {};
+}
+
+// The newest record before of this path, or of its node, with that content.
+Result<std::optional<Sequence>> Engine::earlier_version(const Record& record, NodeId node) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  std::vector<NodeId> nodes{node};
+  TRY_ASSIGN(const auto spans, state_.journal->name_spans(*open, record.parent, record.name));
+  for (const auto& span : spans) {
+    if (span.node.value != 0 && span.node != node) nodes.push_back(span.node);
+  }
+  std::optional<Sequence> found;
+  int searched = 0;
+  for (const NodeId candidate : nodes) {
+    TRY(state_.journal->for_each_version(*open, candidate, true, [&](const Record& version) {
+      if (version.hash == record.hash && version.content == record.content &&
+          version.stat.size == record.stat.size) {
+        found = version.seq;
+      }
+      return found || ++searched >= kHistoryMax ? Visit::kStop : Visit::kContinue;
+    }));
+    if (found || searched >= kHistoryMax) return found;
+  }
+  return found;
+}
+
+// Whether the restore in place that is under way put it there.
+Result<bool> Engine::is_own_write(size_t index, const Record& record) {
+  const RootState& root = *roots_[index];
+  if (root.own_at.value == 0) return false;
+  TRY_ASSIGN(WriteTxn * open, txn());
+  auto dir = state_.journal->dir_path(*open, record.parent, kHead);
+  if (!dir.ok()) return false;
+  auto there =
+      state_.journal->locate(*open, root.root.node, join_path(*dir, record.name), root.own_at);
+  if (!there.ok()) return false;
+  TRY_ASSIGN(const auto version, state_.journal->version(*open, there->node, root.own_at));
+  return version && version->hash == record.hash && version->content == record.content &&
+         version->stat.mtime_ns == record.stat.mtime_ns;
+}
+
+// Journals a verdict that the file's version must survive: the record carries the version of
+// before, and says in words what is on the disk. Told once.
+Status Engine::journal_finding(size_t index, const Record& before, const Record& now) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto standing, state_.journal->standing_of(*open, before.node));
+  const bool graver = standing && is_corruption(now.verdict) && !is_corruption(standing->verdict);
+  if (standing && !graver) return {};
+  Record record = before;
+  record.kind = RecordKind::kVerify;
+  record.verdict = now.verdict;
+  record.prev = before.seq;
+  record.root = roots_[index]->root.node;
+  record.parent = now.parent;
+  record.name = now.name;
+  record.from_parent = {};
+  record.from_name.clear();
+  constexpr uint32_t kOfContent =
+      kFlagSparse | kFlagMtimeSet | kFlagWriter | kFlagUnprobed | kFlagRacy;
+  record.flags = (before.flags & kOfContent) | (now.flags & kFlagOffline);
+  record.note =
+      now.verdict == Verdict::kReadError || now.verdict == Verdict::kUnstableMedia
+          ? now.note
+          : "on disk are " + words_of_content(now) + "; it should be " + words_of_content(before);
+  return append(record);
+}
+
+// Into the log, at once: whoever reads it may want to act before looking at the journal.
+void Engine::tell(const Record& record) {
+  if (!record.is_node_record()) return;
+  auto open = txn();
+  if (!open.ok()) return;
+  const auto dir = state_.journal->dir_path(**open, record.parent, kHead);
+  const std::string path = join_path(dir.ok() ? *dir : "?", record.name);
+  for (const auto& root : roots_) {
+    if (root->root.node != record.root) continue;
+    const std::string text = display_path(join_path(root->spec.path, path)) + ": " +
+                             verdict_name(record.verdict) + " (@" +
+                             std::to_string(record.seq.value) + ")" +
+                             (record.note.empty() ? "" : ": " + record.note);
+    if (is_corruption(record.verdict)) {
+      log_.error(text + "; holdfast verify --heal brings the last good version back");
+    } else {
+      log_.warn(text);
+    }
+  }
+}
+
+// What later verdicts have to know of this record.
+Status Engine::note_incidents(const Record& record, WriteTxn& open) {
+  if (stands(record.verdict)) tell(record);
+  if (record.kind == RecordKind::kClockStep && record.note.starts_with("-")) {
+    set_back_ = record.seq;
+    return write_sequence(*state_.journal, open, kMetaSetBack, set_back_);
+  }
+  return {};
+}
+
+// `stopped`: the service before this one ended in order. Called when this one's first record is in
+// the open batch, which has given it the number of this boot.
+Status Engine::load_incidents(bool stopped) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  const Journal& journal = *state_.journal;
+  TRY_ASSIGN(set_back_, read_sequence(journal, *open, kMetaSetBack));
+  TRY_ASSIGN(unclean_boot_, read_sequence(journal, *open, kMetaUncleanBoot));
+  TRY_ASSIGN(const Head head, journal.head(*open));
+  if (stopped || batch_->first.value < 2) return {};
+  TRY_ASSIGN(const Record before, journal.record(*open, Sequence{batch_->first.value - 1}));
+  TRY_ASSIGN(const Record now, journal.record(*open, head.seq));
+  if (before.boot == now.boot) return {};
+  unclean_boot_ = head.seq;
+  return write_sequence(journal, *open, kMetaUncleanBoot, unclean_boot_);
+}
+
+}  // namespace holdfast
