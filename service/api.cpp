@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "journal/time_spec.h"
+#include "service/scrub.h"
 #include "service/words.h"
 
 namespace holdfast {
@@ -86,6 +87,8 @@ Status Api::handle(const ApiRequest& request, ApiSink& sink) {
       {"DELETE", "/v1/snapshots", &Api::snapshot_remove},
       {"POST", "/v1/restore", &Api::restore},
       {"POST", "/v1/check", &Api::check},
+      {"POST", "/v1/verify", &Api::verify},
+      {"POST", "/v1/accept", &Api::accept},
   };
   for (const Route& route : kRoutes) {
     if (request.method == route.method && request.path == route.path) {
@@ -130,8 +133,9 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
                    {"journal_bytes", state_.env->used_bytes()},
                    {"logical_bytes", logical},
                    {"free_bytes", space.free_bytes}};
-  json["verdicts"] = Json::object();
   std::vector<std::string> problems = engine.problems;
+  TRY(verdicts_of_status(*txn, json, problems));
+  json["scrub"] = scrub_json(read_scrub_state(state_.dir));
   TRY(state_.store->check_presence(
       *txn, [&](const std::string& problem) { problems.push_back(problem); }));
   json["healthy"] = problems.empty();

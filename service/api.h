@@ -8,6 +8,7 @@
 //   GET    /v1/cat?path=&at=               GET    /v1/diff?a=&b=&path=
 //   GET    /v1/snapshots                   POST   /v1/snapshots?message=&tag=k=v
 //   DELETE /v1/snapshots?name=             POST   /v1/check?read_data=
+//   POST   /v1/verify?path=&at=&heal=&rate=  POST  /v1/accept?path=
 //   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
 //
 // `cwd` says what relative paths are relative to. Long work reports {"progress": …} lines before
@@ -65,6 +66,11 @@ class Api {
   Status diff(const ApiRequest& request, ApiSink& sink);
   Status restore(const ApiRequest& request, ApiSink& sink);
   Status check(const ApiRequest& request, ApiSink& sink);
+  Status verify(const ApiRequest& request, ApiSink& sink);
+  Status accept(const ApiRequest& request, ApiSink& sink);
+  Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
+  Status know_own_writes(const std::vector<UserPath>& paths, Sequence at);
+  Status close_restored(const std::vector<UserPath>& paths, Sequence at);
 
   State& state_;
   Gate& gate_;

@@ -7,6 +7,7 @@
 #include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/api.h"
+#include "service/progress.h"
 #include "service/restore.h"
 #include "service/words.h"
 
@@ -15,29 +16,9 @@ namespace holdfast {
 namespace {
 
 constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
-constexpr auto kProgressEvery = std::chrono::milliseconds(500);
-
-// Runs `work` on a thread of its own and reports numbers while it runs.
-void with_progress(ApiSink& sink, const std::function<Json()>& numbers,
-                   const std::function<void()>& work) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
-  std::thread thread([&] {
-    work();
-    std::lock_guard lock(mutex);
-    done = true;
-    changed.notify_all();
-  });
-  std::unique_lock lock(mutex);
-  while (!changed.wait_for(lock, kProgressEvery, [&] { return done; })) {
-    sink.write(json_line({{"progress", numbers()}}));
-  }
-  lock.unlock();
-  thread.join();
-}
 
 struct RestorePlan {
+  std::vector<UserPath> paths;
   std::vector<RestoreJob> jobs;
   std::string undo_paths;  // shell words for the undo command
 };
@@ -55,6 +36,7 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
   RestorePlan plan;
   for (const std::string& text : request.all("path")) {
     TRY_ASSIGN(const UserPath path, query.path(text, request.get("cwd")));
+    plan.paths.push_back(path);
     by_root[path.root.node].first = path.root;
     by_root[path.root.node].second.push_back(path.relative);
     plan.undo_paths += " " + shell_quote(join_path(path.root.path, path.relative));
@@ -69,6 +51,7 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
   }
   for (auto& [node, root_paths] : by_root) {
     const Root& root = root_paths.first;
+    if (request.all("path").empty()) plan.paths.push_back({root, ""});
     RestoreJob job;
     job.root = node;
     job.paths = root_paths.second;
@@ -204,10 +187,13 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
     undo = "holdfast --state " + shell_quote(state_.dir) + " restore" + plan.undo_paths + " --at " +
            pinned.name + " --in-place --delete";
   }
+  if (touches_roots) TRY(know_own_writes(plan.paths, at.seq));
   auto restored = run_plan(state_, plan, at.seq, options, sink, sum);
   if (touches_roots) {
     auto flushed = gate_.flush(kNoTimeout);
+    TRY(know_own_writes(plan.paths, {}));
     if (!flushed.ok() && flushed.error().code != ErrorCode::kChanged) return flushed.error();
+    TRY(close_restored(plan.paths, at.seq));
     TRY(gate_.journal_note(RecordKind::kRestore, plan.jobs[0].root,
                            "in place to " + moment + ": " + std::to_string(sum.changed) +
                                " changed, " + std::to_string(sum.deleted) + " deleted, " +

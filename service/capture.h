@@ -65,6 +65,7 @@ struct CaptureItem {
   std::shared_ptr<Fd> dir_fd;
   std::string name;
   Told told = Told::kSeen;  // of a change of content
+  uint64_t ask = 0;         // of the engine, where somebody waits for just this
 };
 
 // Neighbours that are captured together and share frames.
@@ -101,6 +102,7 @@ struct CaptureResult {
   uint64_t handle = 0;  // of a regular file: Record::handle
   uint32_t doubts = 0;  // kFlagWriter, kFlagUnprobed, kFlagRacy
   Told told = Told::kSeen;
+  uint64_t ask = 0;
   std::vector<ChunkId> awaited;  // chunks that another worker is storing
   int64_t took_ns = 0;
 };

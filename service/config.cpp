@@ -86,7 +86,6 @@ Status read_scrub(const ConfigSection& top, Config& config) {
   ScrubConfig& scrub = config.scrub.emplace();
   TRY_ASSIGN(scrub.every_ns, section->duration_ns("every"));
   TRY_ASSIGN(scrub.rate_bytes, section->rate_bytes("rate"));
-  config.not_yet.emplace_back("scrub");
   return {};
 }
 

@@ -74,6 +74,8 @@ struct Config {
   std::vector<std::string> not_yet;
 };
 
+std::optional<uint64_t> parse_rate_bytes(std::string_view text);  // "50MB/s"; more than nothing
+
 // `file_name` is only for messages. Every error is kUsage and starts with "<file>:<line>: ".
 Result<Config> parse_config(std::string_view text, const std::string& file_name);
 

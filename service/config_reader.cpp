@@ -68,6 +68,12 @@ std::optional<double> unit_bytes(std::string_view unit) {
 
 }  // namespace
 
+std::optional<uint64_t> parse_rate_bytes(std::string_view text) {
+  if (!text.ends_with("/s")) return std::nullopt;
+  const auto parsed = parse_size_bytes(text.substr(0, text.size() - 2));
+  return parsed && *parsed > 0 ? parsed : std::nullopt;
+}
+
 std::optional<uint64_t> parse_size_bytes(std::string_view text) {
   double number = 0;
   const auto [rest, problem] =
@@ -235,11 +241,8 @@ Result<std::optional<uint64_t>> ConfigSection::size_bytes(std::string_view key) 
 Result<std::optional<uint64_t>> ConfigSection::rate_bytes(std::string_view key) const {
   TRY_ASSIGN(const std::optional<std::string> value, text(key));
   if (!value) return std::optional<uint64_t>();
-  std::optional<uint64_t> parsed;
-  if (value->ends_with("/s")) {
-    parsed = parse_size_bytes(std::string_view(*value).substr(0, value->size() - 2));
-  }
-  if (!parsed || *parsed == 0) {
+  const std::optional<uint64_t> parsed = parse_rate_bytes(*value);
+  if (!parsed) {
     return complain(key, "is " + quoted(*value) + "; it has to be a rate like \"50MB/s\"");
   }
   return parsed;

@@ -126,6 +126,9 @@ Status Engine::add_root(const RootSpec& spec) {
 }
 
 Status Engine::stop() {
+  const Error stopping = make_error(ErrorCode::kInterrupted, "the service is stopping");
+  for (Waiter& waiter : std::exchange(waiters_, {})) waiter.done(stopping);
+  fail_asks(stopping);
   Record service;
   service.kind = RecordKind::kService;
   service.note = "stopped";
@@ -142,6 +145,7 @@ bool Engine::step() {
 
 Status Engine::turn(bool& progress) {
   TRY(take_outputs(progress));
+  TRY(start_asks(progress));
   TRY(start_work(progress));
   if (!missing_.empty()) {
     const bool was_quiet = quiet();
@@ -272,6 +276,7 @@ void Engine::fail_batch(const Error& cause) {
   std::vector<Waiter> waiters = std::move(waiters_);
   waiters_.clear();
   for (Waiter& waiter : waiters) waiter.done(error);
+  fail_asks(error);
 }
 
 bool Engine::stalled() {

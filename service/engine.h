@@ -98,6 +98,24 @@ class Engine {
   Status remove_snapshot(const std::string& name);
   Result<Sequence> journal_note(RecordKind kind, NodeId root, const std::string& note);
 
+  // --- verifying (engine_verify.cpp) ---
+  // Looks at the name though no event told of it: what has changed there did so unseen.
+  void doubt(NodeId root, NodeId dir, const std::string& name);
+  // A reading found `now` (its verdict says what) where the journal has `version`. Journals the
+  // finding, and keeps `version` as the file's version; durable on return. False: the journal has
+  // moved on, so that there is nothing to report.
+  Result<bool> report(const Record& version, const Record& now);
+  enum class Reread : uint8_t { kAccept, kSuspect, kDamaged };
+  // Captures the file though nothing may have moved: as the accepted content, as a version that is
+  // suspect, or as the damaged one, kept beside the good one. Calls back from step().
+  void read_anew(const Record& version, Reread reread, std::function<void(Result<Record>)> done);
+  // Puts a durable file with the version's content in its place, under all its names.
+  Result<Record> put_healed(const Record& version, int dir_fd, const std::string& temporary);
+  // An answer to the open verdict of record `since`, where its file is not what it was.
+  Result<Sequence> answer(RecordKind kind, NodeId root, Sequence since, const std::string& note);
+  // Until it is called with 0, what appears as it was at `at` is a restore's own writing.
+  void begin_restore(NodeId root, Sequence at);
+
   EngineStatus status() const;
   State& state() { return state_; }
   // Called after each commit with the new head.
@@ -155,10 +173,20 @@ class Engine {
                Record& record);
   Result<std::optional<Sequence>> earlier_version(const Record& record, NodeId node);
   Result<bool> is_own_write(size_t root, const Record& record);
+  Result<bool> is_known_damage(const Record& before, const Record& now);
   Status journal_finding(size_t root, const Record& before, const Record& now);
   void tell(const Record& record);
   Status note_incidents(const Record& record, WriteTxn& open);
   Status load_incidents(bool stopped);
+
+  // engine_verify.cpp
+  std::optional<size_t> index_of(NodeId root) const;
+  Status start_asks(bool& progress);
+  Status apply_ask(size_t root, CaptureResult& result);
+  void finish_ask(uint64_t id, Result<Record> result);
+  void fail_asks(const Error& error);
+  Result<std::vector<std::pair<std::shared_ptr<Fd>, std::string>>> other_names(
+      size_t root, const Record& version);
 
   // engine_apply.cpp
   Result<Place> place(size_t root, NodeId dir, const std::string& name, FileType type,
@@ -166,6 +194,7 @@ class Engine {
   bool still_there(size_t root, NodeId parent, const std::string& name, uint64_t inode);
   Status captured(CaptureOutput output);
   Status apply(size_t root, CaptureResult& result, uint64_t epoch, bool offline);
+  Status apply_same(size_t root, const CaptureResult& result, Record& record, const Record& before);
   Status apply_parked();
   Status journal_move(size_t root, NodeId dir, const std::string& name, const Place& place,
                       const FileStat& stat, bool offline);
@@ -216,6 +245,15 @@ class Engine {
   Sequence unclean_boot_;  // the first record after the machine went down without a stop
   uint64_t arrivals_ = 0;  // hints of something that moved to a name, so far
   std::vector<Waiter> waiters_;
+  struct Ask {
+    uint64_t id;
+    Record version;
+    Reread reread;
+    std::function<void(Result<Record>)> done;
+    bool started;
+  };
+  std::vector<Ask> asks_;
+  uint64_t next_ask_ = 1;
   std::optional<Error> stall_;
   int64_t stall_until_ns_ = 0;
   std::string last_problem_;

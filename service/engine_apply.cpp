@@ -10,7 +10,6 @@
 
 namespace holdfast {
 
-namespace {
 Record record_of(const CaptureResult& result) {
   Record record;
   record.type = result.type;
@@ -32,11 +31,6 @@ Record record_of(const CaptureResult& result) {
   if (result.stat.mtime_ns != result.stat.ctime_ns) record.flags |= kFlagMtimeSet;
   return record;
 }
-
-int64_t bytes_of(const Record& record) {
-  return record.type == FileType::kFile ? static_cast<int64_t>(record.stat.size) : 0;
-}
-}  // namespace
 
 // Where it cannot be told, because the directory itself may have moved, the name counts as there: a
 // look at that directory will find out, and a name that goes then loses nothing.
@@ -248,7 +242,9 @@ Status Engine::apply_parked() {
       continue;
     }
     busy_names_.erase({parked.result.dir, parked.result.name});
-    if (!arrived) {  // who was to store them was undone: the file is read again
+    if (!arrived && parked.result.ask != 0) {
+      for (Ask& ask : asks_) ask.started = ask.started && ask.id != parked.result.ask;
+    } else if (!arrived) {  // who was to store them was undone: the file is read again
       roots_[parked.root]->dirty->add_name(parked.result.dir, parked.result.name, parked.epoch,
                                            clock_.boottime_ns());
     }
@@ -262,6 +258,7 @@ Status Engine::apply_parked() {
 Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool offline) {
   RootState& root = *roots_[index];
   const int64_t now = clock_.boottime_ns();
+  if (result.ask != 0) return apply_ask(index, result);
   if (result.state == CaptureState::kGone) {
     root.dirty->add_name(result.dir, result.name, epoch, now);
     return {};
@@ -295,32 +292,7 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
     }
     return apply_move(index, result, record, found);
   }
-  if (found.how == Place::How::kSame) {
-    const Record& before = *found.version;
-    if (result.state == CaptureState::kUnreadable && before.stat.size == record.stat.size &&
-        before.stat.mtime_ns == record.stat.mtime_ns) {
-      // Losing the right to read says nothing about the content.
-      record.content = before.content;
-      record.hash = before.hash;
-    }
-    const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
-    const bool same_content = before.content == record.content && before.hash == record.hash;
-    if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
-        before.link_target == record.link_target &&
-        (before.flags & kept) == (record.flags & kept)) {
-      if (is_clean_baseline(before) || !is_clean_baseline(record)) return {};
-      record.kind = RecordKind::kVerify;  // the same, and now it is known for sure
-    } else {
-      record.kind = same_content ? RecordKind::kAttrib : RecordKind::kModify;
-    }
-    record.node = found.node;
-    record.prev = before.seq;
-    TRY(judge(index, before, true, result, record));
-    const bool unread = record.verdict == Verdict::kReadError;
-    if (is_corruption(record.verdict) || unread) return journal_finding(index, before, record);
-    count(index, 0, bytes_of(record) - bytes_of(before));
-    return append(record);
-  }
+  if (found.how == Place::How::kSame) return apply_same(index, result, record, *found.version);
   record.kind = RecordKind::kCreate;
   if (found.old) {
     TRY_ASSIGN(const auto replaced, state_.journal->version(*open, found.old->node, kHead));
@@ -337,6 +309,39 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   TRY_ASSIGN(open, txn());  // displacing may have closed the batch
   TRY_ASSIGN(record.node, state_.journal->new_node(*open));
   count(index, 1, bytes_of(record));
+  return append(record);
+}
+
+// The file that the journal has under this name, read again.
+Status Engine::apply_same(size_t index, const CaptureResult& result, Record& record,
+                          const Record& before) {
+  if (result.state == CaptureState::kUnreadable && before.stat.size == record.stat.size &&
+      before.stat.mtime_ns == record.stat.mtime_ns) {
+    // Losing the right to read says nothing about the content.
+    record.content = before.content;
+    record.hash = before.hash;
+  }
+  TRY_ASSIGN(const bool damaged, is_known_damage(before, record));
+  if (damaged) {  // its attributes changed; its version goes on being the good one
+    record.content = before.content;
+    record.hash = before.hash;
+    record.stat.size = before.stat.size;
+  }
+  const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
+  const bool same_content = before.content == record.content && before.hash == record.hash;
+  if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
+      before.link_target == record.link_target && (before.flags & kept) == (record.flags & kept)) {
+    if (damaged || is_clean_baseline(before) || !is_clean_baseline(record)) return {};
+    record.kind = RecordKind::kVerify;  // the same, and now it is known for sure
+  } else {
+    record.kind = same_content ? RecordKind::kAttrib : RecordKind::kModify;
+  }
+  record.node = before.node;
+  record.prev = before.seq;
+  TRY(judge(index, before, true, result, record));
+  const bool unread = record.verdict == Verdict::kReadError;
+  if (is_corruption(record.verdict) || unread) return journal_finding(index, before, record);
+  count(index, 0, bytes_of(record) - bytes_of(before));
   return append(record);
 }
 

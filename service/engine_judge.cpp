@@ -28,9 +28,14 @@ Status write_sequence(const Journal& journal, WriteTxn& txn, const char* word, S
   return journal.put_meta(txn, word, value);
 }
 
+// What a finding's note begins with: what is on the disk.
 std::string words_of_content(const Record& record) {
   return std::to_string(record.stat.size) +
          " bytes, xxh3:" + to_hex(record.hash.bytes.data(), record.hash.bytes.size());
+}
+
+std::string words_of_damage(const Record& record) {
+  return "on disk are " + words_of_content(record) + ";";
 }
 
 }  // namespace
@@ -119,6 +124,16 @@ Result<bool> Engine::is_own_write(size_t index, const Record& record) {
          version->stat.mtime_ns == record.stat.mtime_ns;
 }
 
+// Whether the content is the damaged one of an open verdict, so that it must not become a version.
+Result<bool> Engine::is_known_damage(const Record& before, const Record& now) {
+  if (now.content == before.content && now.hash == before.hash) return false;
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto standing, state_.journal->standing_of(*open, before.node));
+  if (!standing || !is_corruption(standing->verdict)) return false;
+  TRY_ASSIGN(const Record finding, state_.journal->record(*open, standing->since));
+  return finding.note.starts_with(words_of_damage(now));
+}
+
 // Journals a verdict that the file's version must survive: the record carries the version of
 // before, and says in words what is on the disk. Told once.
 Status Engine::journal_finding(size_t index, const Record& before, const Record& now) {
@@ -168,7 +183,10 @@ void Engine::tell(const Record& record) {
 
 // What later verdicts have to know of this record.
 Status Engine::note_incidents(const Record& record, WriteTxn& open) {
-  if (stands(record.verdict)) tell(record);
+  if (stands(record.verdict) && record.is_node_record()) {
+    TRY_ASSIGN(const auto standing, state_.journal->standing_of(open, record.node));
+    if (standing && standing->since == record.seq) tell(record);  // it opened just now
+  }
   if (record.kind == RecordKind::kClockStep && record.note.starts_with("-")) {
     set_back_ = record.seq;
     return write_sequence(*state_.journal, open, kMetaSetBack, set_back_);

@@ -76,6 +76,11 @@ struct Engine::Waiter {
   std::function<void(Result<Sequence>)> done;
 };
 
+Record record_of(const CaptureResult& result);  // engine_apply.cpp
+inline int64_t bytes_of(const Record& record) {
+  return record.type == FileType::kFile ? static_cast<int64_t>(record.stat.size) : 0;
+}
+
 // `handle`: Record::handle of what is there, where it is known.
 inline bool same_identity(const Record& version, FileType type, const FileStat& stat,
                           uint64_t handle = 0) {

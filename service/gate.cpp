@@ -85,6 +85,16 @@ Result<Sequence> DirectGate::journal_note(RecordKind kind, NodeId root, const st
   return engine_->journal_note(kind, root, note);
 }
 
+Status DirectGate::with_engine(std::function<void(Engine&, Done)> call) {
+  TRY(start());
+  auto answer = std::make_shared<std::optional<Status>>();
+  call(*engine_, [answer](Status status) { *answer = std::move(status); });
+  while (!*answer) {
+    if (!engine_->step()) engine_->wait(20'000'000);
+  }
+  return **answer;
+}
+
 Result<EngineStatus> DirectGate::status() {
   if (engine_) return engine_->status();
   EngineStatus status;

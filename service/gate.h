@@ -21,6 +21,12 @@ class Gate {
   virtual Status remove_snapshot(const std::string& name) = 0;
   virtual Result<Sequence> journal_note(RecordKind kind, NodeId root, const std::string& note) = 0;
   virtual Result<EngineStatus> status() = 0;
+  // Runs `call` on the engine's thread, and returns what it hands to `done`, which it may keep and
+  // call from a later step(). `call` must own what it uses: the caller may be gone by then.
+  using Done = std::function<void(Status)>;
+  virtual Status with_engine(std::function<void(Engine&, Done)> call) = 0;
+  // Whether a service watches: else the journal is as old as its last record.
+  virtual bool watches() const = 0;
   // Waits until the journal's head is beyond `after`, the time is over, or the service stops
   // (nullopt).
   virtual std::optional<Sequence> wait_commit(Sequence after, int64_t timeout_ns) = 0;
@@ -39,6 +45,8 @@ class DirectGate final : public Gate {
   Status remove_snapshot(const std::string& name) override;
   Result<Sequence> journal_note(RecordKind kind, NodeId root, const std::string& note) override;
   Result<EngineStatus> status() override;
+  Status with_engine(std::function<void(Engine&, Done)> call) override;
+  bool watches() const override { return false; }
   std::optional<Sequence> wait_commit(Sequence after, int64_t timeout_ns) override;
 
  private:

@@ -51,6 +51,15 @@ class ServiceGate final : public Gate {
   Result<EngineStatus> status() override {
     return ask<EngineStatus>([&](auto answer) { (*answer)(engine_.status()); });
   }
+  Status with_engine(std::function<void(Engine&, Done)> call) override {
+    auto done = ask<bool>([this, call](auto answer) {
+      call(engine_, [answer](Status status) {
+        (*answer)(status.ok() ? Result<bool>(true) : Result<bool>(status.error()));
+      });
+    });
+    return done.ok() ? Status() : Status(done.error());
+  }
+  bool watches() const override { return true; }
   std::optional<Sequence> wait_commit(Sequence after, int64_t timeout_ns) override {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::nanoseconds(timeout_ns),
@@ -220,6 +229,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   }));
   Api api(*state, gate, clock);
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
+  auto scrub = std::make_unique<Scrub>(*state, gate, clock, log, options.scrub);
   log.info("state " + state->dir + ", ready");
   engine.flush([&](Result<Sequence> result) {
     if (result.ok())
@@ -230,6 +240,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   log.info("stopping");
   auto stopped = engine.stop();
   gate.close();
+  scrub.reset();
   server.reset();
   return stopped;
 }

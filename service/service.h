@@ -9,12 +9,14 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "service/engine.h"
+#include "service/scrub.h"
 
 namespace holdfast {
 
 struct ServiceOptions {
   std::string state_dir;
   std::vector<RootSpec> roots;
+  ScrubOptions scrub;
 };
 
 Status run_service(const ServiceOptions& options, const Clock& clock, Log& log);

@@ -31,6 +31,7 @@ struct Arguments {
   ApiRequest request;
   std::vector<std::string> watch, excludes, paths, tags;
   std::string backend = "auto";
+  std::string scrub_every, scrub_rate;
   bool check_health = false;
   std::string max_age;
 };
@@ -116,6 +117,23 @@ int run_watch(const Arguments& arguments) {
                              "nothing to watch: name a directory, as in holdfast watch "
                              "/data/uploads, or a --config with [[watch]]"));
   }
+  if (config->scrub && config->scrub->every_ns) options.scrub.every_ns = *config->scrub->every_ns;
+  if (config->scrub && config->scrub->rate_bytes) {
+    options.scrub.rate_bytes = *config->scrub->rate_bytes;
+  }
+  if (!arguments.scrub_every.empty()) {
+    auto every = parse_duration_ns(arguments.scrub_every == "off" ? "0s" : arguments.scrub_every);
+    if (!every.ok()) return report(every.error());
+    options.scrub.every_ns = *every;
+  }
+  if (!arguments.scrub_rate.empty()) {
+    const auto rate = parse_rate_bytes(arguments.scrub_rate);
+    if (!rate) {
+      return report(make_error(ErrorCode::kUsage, "--scrub-rate is a rate like 50MB/s, not \"" +
+                                                      arguments.scrub_rate + "\""));
+    }
+    options.scrub.rate_bytes = *rate;
+  }
   if (arguments.backend != "auto" && arguments.backend != "inotify") {
     return report(make_error(ErrorCode::kUsage, "the backend \"" + arguments.backend +
                                                     "\" is not in this version; there is inotify"));
@@ -183,6 +201,7 @@ int run_command(Arguments& arguments, Printer print) {
     if (request.path == "/v1/status") code = health_exit(arguments, json);
     if (request.path == "/v1/restore" && !json["failed"].empty()) code = 5;
     if (request.path == "/v1/check" && !json["clean"].get<bool>()) code = 3;
+    if (request.path == "/v1/verify" && json["problems"].get<uint64_t>() > 0) code = 3;
     if (arguments.json) {
       std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
     } else if (!arguments.quiet) {
@@ -325,6 +344,29 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
       "Examples:\n  holdfast restore --at yesterday --to /tmp/look\n"
       "  holdfast restore /data/uploads/2026 --at @1234 --in-place --delete");
   commands.push_back({restore, "POST", "/v1/restore", print_restore});
+}
+
+void add_truth_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
+  auto* verify =
+      app.add_subcommand("verify", "read the files again and compare them with the journal")
+          ->fallthrough();
+  verify->add_option("PATH", arguments.paths, "default: everything that is watched");
+  switch_parameter(verify, arguments, "--heal", "heal",
+                   "bring corrupt files back from their last good version");
+  parameter(verify, arguments, "--at", "at", "compare with this moment, and journal nothing");
+  parameter(verify, arguments, "--rate", "rate", "read no faster than this, such as 50MB/s");
+  verify->footer(
+      "Examples:\n  holdfast verify\n  holdfast verify --heal /data/uploads\n"
+      "Exit code 3: something is corrupt, missing, empty or shortened.");
+  commands.push_back({verify, "POST", "/v1/verify", print_verify});
+
+  auto* accept =
+      app.add_subcommand("accept", "take what is there now as good, and end its open verdict")
+          ->fallthrough();
+  accept->add_option("PATH", arguments.paths, "a file, or a directory with open verdicts")
+      ->required();
+  accept->footer("Example: holdfast accept /data/uploads/report.pdf");
+  commands.push_back({accept, "POST", "/v1/accept", print_accept});
 
   auto* check = app.add_subcommand("check", "verify journal and store")->fallthrough();
   switch_parameter(check, arguments, "--read-data", "read_data",
@@ -353,10 +395,14 @@ int run(int argc, char** argv) {
       ->take_all()
       ->allow_extra_args(false);  // else it would swallow the DIR after it
   watch->add_option("--backend", arguments.backend, "auto or inotify");
+  watch->add_option("--scrub-every", arguments.scrub_every,
+                    "verify everything this often (30d), or off");
+  watch->add_option("--scrub-rate", arguments.scrub_rate, "reading no faster than this (20MB/s)");
   watch->footer("Example: holdfast watch uploads=/data/uploads /etc --exclude '*.tmp'");
   std::vector<Command> commands;
   add_looking_commands(app, arguments, commands);
   add_acting_commands(app, arguments, commands);
+  add_truth_commands(app, arguments, commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

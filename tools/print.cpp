@@ -118,6 +118,16 @@ std::string print_status(const Json& status) {
           counted(number_of(store, "packs"), "pack") + ", journal " +
           words_for_bytes(number_of(store, "journal_bytes")) + ", " +
           words_for_bytes(number_of(store, "free_bytes")) + " free on its disk\n";
+  const Json& scrub = status["scrub"];
+  if (scrub["running"].get<bool>()) {
+    text += "scrub      under way since " + short_time(text_of(scrub, "started")) + ", " +
+            counted(number_of(scrub, "files"), "file") + ", " +
+            words_for_bytes(number_of(scrub, "bytes")) + " so far\n";
+  } else if (scrub["started"].is_string()) {
+    text += "scrub      last finished " + short_time(text_of(scrub, "finished")) + ", " +
+            counted(number_of(scrub, "files"), "file") + ", " +
+            counted(number_of(scrub, "problems"), "problem") + "\n";
+  }
   if (status["healthy"].get<bool>()) return text + "healthy\n";
   for (const Json& problem : status["problems"]) {
     text += "PROBLEM    " + display_path(problem.get<std::string>()) + "\n";
@@ -168,6 +178,48 @@ std::string print_check(const Json& result) {
     text += "FOUND " + display_path(finding.get<std::string>()) + "\n";
   }
   return text + (result["clean"].get<bool>() ? "clean\n" : "");
+}
+
+std::string print_verify(const Json& result) {
+  std::string text = "verified " + counted(number_of(result, "files"), "name") + ", " +
+                     words_for_bytes(number_of(result, "bytes")) + " read, against @" +
+                     std::to_string(number_of(result["at"], "seq")) + "\n";
+  for (const Json& finding : result["findings"]) {
+    const std::string loss = text_of(finding, "loss"), verdict = text_of(finding, "verdict");
+    text += finding["problem"].get<bool>() ? "PROBLEM  " : "note     ";
+    text += place_of(finding) + ": " + (loss.empty() ? verdict : loss);
+    if (!loss.empty() && verdict != "none" && verdict != loss) text += ", " + verdict;
+    if (finding["seq"].is_number()) text += " (@" + finding["seq"].dump() + ")";
+    const std::string note = text_of(finding, "note");
+    text += (note.empty() ? "" : ": " + display_path(note)) + "\n";
+  }
+  if (number_of(result, "findings_left_out") > 0) {
+    text += "and " + std::to_string(number_of(result, "findings_left_out")) + " more\n";
+  }
+  for (const Json& healed : result["healed"]) {
+    text +=
+        healed["healed"].get<bool>()
+            ? "healed   " + place_of(healed) + " (@" + healed["seq"].dump() + ")\n"
+            : "FAILED   " + place_of(healed) + ": " + display_path(text_of(healed, "why")) + "\n";
+  }
+  if (result.contains("lost")) text += "PROBLEM  " + display_path(text_of(result, "lost")) + "\n";
+  std::string counts;
+  for (const char* group : {"verdicts", "losses"}) {
+    for (const auto& [word, count] : result[group].items()) {
+      if (word == "none" || (counts.find(word) != std::string::npos)) continue;
+      counts += (counts.empty() ? "" : ", ") + count.dump() + " " + word;
+    }
+  }
+  return text + (counts.empty() ? "nothing to verify" : counts) + "\n";
+}
+
+std::string print_accept(const Json& result) {
+  std::string text;
+  for (const Json& accepted : result["accepted"]) {
+    text += "accepted " + place_of(accepted) +
+            (accepted.contains("gone") ? ", which is gone" : "") + "\n";
+  }
+  return text.empty() ? "nothing to accept: no verdict is open there\n" : text;
 }
 
 }  // namespace holdfast

@@ -1,0 +1,153 @@
+#include "service/scrub.h"
+
+#include <algorithm>
+
+#include "base/fs.h"
+#include "journal/time_spec.h"
+#include "service/engine.h"
+#include "service/words.h"
+
+namespace holdfast {
+
+namespace {
+constexpr size_t kBatchFiles = 256;
+constexpr int64_t kSaveEveryNs = 10'000'000'000;
+constexpr int64_t kLookAgainNs = 3600'000'000'000;  // at the clock, which may have been set
+constexpr size_t kStateBytesMax = 4096;
+
+std::string file_of(const std::string& state_dir) { return state_dir + "/scrub"; }
+}  // namespace
+
+ScrubState read_scrub_state(const std::string& state_dir) {
+  ScrubState state;
+  const auto text = read_whole_file(file_of(state_dir), kStateBytesMax);
+  if (!text.ok()) return state;
+  const Json json = Json::parse(*text, nullptr, false);
+  if (!json.is_object()) return state;  // damaged: a pass too many harms nobody
+  const auto number = [&](const char* key) -> int64_t {
+    const auto at = json.find(key);
+    return at != json.end() && at->is_number_integer() ? at->get<int64_t>() : 0;
+  };
+  state.next.value = static_cast<uint64_t>(number("next_node"));
+  state.started_ns = number("started_ns");
+  state.finished_ns = number("finished_ns");
+  state.files = static_cast<uint64_t>(number("files"));
+  state.bytes = static_cast<uint64_t>(number("bytes"));
+  state.problems = static_cast<uint64_t>(number("problems"));
+  return state;
+}
+
+Json scrub_json(const ScrubState& state) {
+  Json json;
+  json["running"] = state.next.value != 0;
+  json["started"] = state.started_ns == 0 ? Json() : Json(format_time(state.started_ns));
+  json["finished"] = state.finished_ns == 0 ? Json() : Json(format_time(state.finished_ns));
+  json["files"] = state.files;
+  json["bytes"] = state.bytes;
+  json["problems"] = state.problems;
+  return json;
+}
+
+Scrub::Scrub(State& state, Gate& gate, const Clock& clock, Log& log, const ScrubOptions& options)
+    : state_(state),
+      gate_(gate),
+      clock_(clock),
+      log_(log),
+      options_(options),
+      at_(read_scrub_state(state.dir)) {
+  if (options_.every_ns <= 0) return;
+  if (at_.finished_ns == 0 && at_.next.value == 0) {
+    at_.finished_ns = clock_.wall_ns();  // all that is there has been read just now, or will be
+    save();
+  }
+  VerifyOptions verify;
+  verify.workers = 1;
+  verify.rate_bytes = options_.rate_bytes;
+  verify.idle = true;
+  verifier_ = std::make_shared<Verifier>(state_, gate_, verify);
+  thread_ = std::thread([this] { work(); });
+}
+
+Scrub::~Scrub() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (verifier_) verifier_->cancel();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Scrub::save() {
+  const Json json = {{"next_node", at_.next.value},
+                     {"started_ns", at_.started_ns},
+                     {"finished_ns", at_.finished_ns},
+                     {"files", at_.files},
+                     {"bytes", at_.bytes},
+                     {"problems", at_.problems}};
+  if (auto saved = write_file_durably(file_of(state_.dir), json_line(json), 0600); !saved.ok()) {
+    log_.warn("keeping where the scrub stands: " + saved.error().message);
+  }
+}
+
+bool Scrub::wait_until_due() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_ && at_.next.value == 0) {
+    const int64_t since = clock_.wall_ns() - at_.finished_ns;
+    if (since < 0) at_.finished_ns = clock_.wall_ns();  // the clock was set back
+    const int64_t left = options_.every_ns - std::max<int64_t>(0, since);
+    if (left <= 0) break;
+    changed_.wait_for(lock, std::chrono::nanoseconds(std::min(left, kLookAgainNs)));
+  }
+  return !stopping_;
+}
+
+void Scrub::work() {
+  while (wait_until_due()) {
+    if (auto done = pass(); !done.ok()) {
+      save();
+      if (done.error().code != ErrorCode::kInterrupted) {
+        log_.warn("the scrub stopped: " + done.error().message + "; it goes on later");
+      }
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::seconds(60), [&] { return stopping_; });
+      if (stopping_) return;
+    }
+  }
+}
+
+Status Scrub::pass() {
+  if (at_.next.value == 0) {
+    at_ = {NodeId{1}, clock_.wall_ns(), at_.finished_ns, 0, 0, 0};
+    log_.info("scrub: begins");
+  } else {
+    log_.info("scrub: goes on after " + std::to_string(at_.files) + " files");
+  }
+  int64_t saved_ns = clock_.boottime_ns();
+  for (std::optional<NodeId> next = at_.next; next;) {
+    const uint64_t files = verifier_->counts().files, bytes = verifier_->counts().bytes;
+    VerifyResult result;
+    TRY_ASSIGN(next, verifier_->verify_nodes(*next, kBatchFiles, result));
+    at_.files += verifier_->counts().files - files;
+    at_.bytes += verifier_->counts().bytes - bytes;
+    at_.problems += result.problems;
+    if (next) at_.next = *next;
+    if (next && clock_.boottime_ns() - saved_ns > kSaveEveryNs) {
+      save();
+      saved_ns = clock_.boottime_ns();
+    }
+  }
+  const std::string words = "scrub: " + std::to_string(at_.files) + " files, " +
+                            words_for_bytes(at_.bytes) + " read in " +
+                            words_for_duration(clock_.wall_ns() - at_.started_ns) + ", " +
+                            std::to_string(at_.problems) + " problems";
+  log_.info(words);
+  at_.next = {};
+  at_.finished_ns = clock_.wall_ns();
+  save();
+  TRY_ASSIGN(const Sequence seq, gate_.journal_note(RecordKind::kVerify, {}, words));
+  (void)seq;
+  return {};
+}
+
+}  // namespace holdfast
