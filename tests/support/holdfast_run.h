@@ -35,20 +35,6 @@ class WorkDir {
 // True as root. Else says what is left out and why; under CI, where we are root, that is a failure.
 bool is_root_for(const std::string& what);
 
-// A small file system of its own. Mounted in a mount namespace of this test program, so that it is
-// gone with the program, however that ends.
-class LoopMount {
- public:
-  LoopMount(const WorkDir& work, const std::string& name, uint64_t bytes);
-  ~LoopMount();
-  LoopMount(const LoopMount&) = delete;
-  LoopMount& operator=(const LoopMount&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 class Holdfast {
  public:
   explicit Holdfast(std::string state) : state_(std::move(state)) {}
