@@ -55,7 +55,8 @@ bool is_root_for(const std::string& what) {
 std::unique_ptr<Process> Holdfast::launch(const std::vector<std::string>& watch_args,
                                           uid_t uid) const {
   Command command;
-  command.args = {HOLDFAST_BINARY, "--state", state_, "watch"};
+  command.args = wrapper_;
+  command.args.insert(command.args.end(), {HOLDFAST_BINARY, "--state", state_, "watch"});
   command.args.insert(command.args.end(), watch_args.begin(), watch_args.end());
   command.uid = uid;
   return std::make_unique<Process>(command);

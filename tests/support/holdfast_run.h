@@ -39,6 +39,8 @@ class Holdfast {
  public:
   explicit Holdfast(std::string state) : state_(std::move(state)) {}
   const std::string& state() const { return state_; }
+  // The service is started by this command, such as one that enters a namespace first.
+  void start_under(std::vector<std::string> wrapper) { wrapper_ = std::move(wrapper); }
 
   // Starts the service and waits until it answers.
   void start(const std::vector<std::string>& watch_args);
@@ -61,6 +63,7 @@ class Holdfast {
 
  private:
   std::string state_;
+  std::vector<std::string> wrapper_;
   std::unique_ptr<Process> service_;
 };
 
