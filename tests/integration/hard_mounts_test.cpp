@@ -209,21 +209,21 @@ TEST_CASE("hard 23: the limit of watches is told, with what to do", "[hard2]") {
   limited.require_told("max_user_watches");
 }
 
-// Not run before what cannot be watched is polled.
-TEST_CASE("hard 23: what cannot be watched is polled", "[.hard-mounts]") {
+TEST_CASE("hard 23: what cannot be watched is looked at by every flush", "[hard2]") {
   if (!is_root_for("limits in a user namespace")) return;
-  SECTION("too few watches") {
-    const Limited limited(with_limit("max_inotify_watches", 40));
-    limited.holdfast.flush();
-    limited.require_told("max_user_watches");
-    limited.require_polled();
-  }
-  SECTION("no instance") {
-    const Limited limited(with_limit("max_inotify_instances", 0));
-    limited.holdfast.flush();
-    limited.require_told("max_user_instances");
-    limited.require_polled();
-  }
+  const Limited limited(with_limit("max_inotify_watches", 40));
+  limited.holdfast.flush();
+  limited.require_polled();
+  limited.require_polled();
+}
+
+// Not run before a root without a watcher is polled.
+TEST_CASE("hard 23: a root that cannot be watched at all is polled", "[.hard-mounts]") {
+  if (!is_root_for("limits in a user namespace")) return;
+  const Limited limited(with_limit("max_inotify_instances", 0));
+  limited.holdfast.flush();
+  limited.require_told("max_user_instances");
+  limited.require_polled();
 }
 
 }  // namespace holdfast

@@ -31,7 +31,11 @@ struct Watched {
 
   // Records of one kind since the last mark.
   std::vector<TestJson> records(const std::string& kind) const {
-    return holdfast.lines({"log", "--since", at(begin + 1), "--kind", kind});
+    std::vector<TestJson> found;
+    for (TestJson& record : holdfast.lines({"log", "--since", at(begin), "--kind", kind})) {
+      if (record.at("seq").get<uint64_t>() > begin) found.push_back(std::move(record));
+    }
+    return found;
   }
   void mark() { begin = holdfast.flush(); }
   // The newest moment must be the tree as it is.
