@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "base/hash.h"
 #include "tests/support/mapped_writer.h"
 #include "tests/support/mounts.h"
 #include "tests/support/watched.h"
@@ -173,6 +174,35 @@ TEST_CASE("hard 15: a file written and set back to its old mtime is found", "[ha
   REQUIRE(last.at("prev").at("mtime_ns") == last.at("mtime_ns"));
   REQUIRE(last.at("prev").at("hash") != last.at("hash"));
   REQUIRE(w.content("file", w.begin) == "before");
+  w.require_present();
+}
+
+TEST_CASE("hard 20: all that changed after a kill is found, with both hashes", "[hard1]") {
+  constexpr int kFiles = 40;
+  Watched w;
+  auto name = [](int i) { return "f" + std::to_string(i); };
+  auto hash = [](const std::string& bytes) {
+    const ContentHash of = content_hash(bytes);
+    return "xxh3:" + to_hex(of.bytes.data(), of.bytes.size());
+  };
+  for (int i = 0; i < kFiles; ++i) write_file(w.in(name(i)), "before " + std::to_string(i));
+  w.mark();
+  w.holdfast.kill();
+  for (int i = 0; i < kFiles; ++i) {
+    const timespec mtime = mtime_of(w.in(name(i)));
+    write_file(w.in(name(i)), "behind " + std::to_string(i));  // of the same size
+    if (i % 2 == 0) set_mtime_of(w.in(name(i)), mtime);
+  }
+  w.holdfast.start({"data=" + w.root});
+  w.holdfast.flush();
+  REQUIRE(w.records("modify").size() == kFiles);
+  for (int i = 0; i < kFiles; ++i) {
+    const TestJson last = w.last_of(name(i));
+    INFO(last.dump());
+    REQUIRE(last.at("verdict") == "modified_offline");
+    REQUIRE(last.at("hash") == hash("behind " + std::to_string(i)));
+    REQUIRE(last.at("prev").at("hash") == hash("before " + std::to_string(i)));
+  }
   w.require_present();
 }
 
