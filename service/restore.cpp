@@ -282,7 +282,8 @@ Result<bool> Restorer::same_content(int dir_fd, const std::string& path, const s
       return head->content == version.content;
     }
   }
-  return has_content(dir_fd, name, version.hash);
+  ChunkReader reader(*state_.store, *txn_);
+  return has_content(dir_fd, name, version, reader);
 }
 
 Status Restorer::visit_special(int dir_fd, const std::string& dir_path, const std::string& name,

@@ -77,6 +77,42 @@ Status write_content(int fd, const Record& version, ChunkReader& reader) {
   return {};
 }
 
+bool has_hash(int fd, const ContentHash& hash) {
+  ContentHasher hasher;
+  std::string buffer(1 << 20, '\0');
+  for (uint64_t at = 0;;) {
+    auto got = pread_full(fd, buffer.data(), buffer.size(), at);
+    if (!got.ok()) return false;
+    if (*got == 0) return hasher.finish() == hash;
+    hasher.update({buffer.data(), *got});
+    at += *got;
+  }
+}
+
+// True also where the store is damaged and cannot tell: then the hash is the best that there is,
+// and a file that has it is better left alone.
+bool has_bytes(int fd, const Record& version, ChunkReader& reader) {
+  uint64_t at = 0;
+  bool same = true;
+  std::string live;
+  const auto compare = [&](std::string_view bytes) -> Status {
+    live.resize(bytes.size());
+    TRY_ASSIGN(const size_t got, pread_full(fd, live.data(), live.size(), at));
+    same = std::string_view(live).substr(0, got) == bytes;
+    at += bytes.size();
+    return same ? Status() : make_error(ErrorCode::kChanged, "other bytes");
+  };
+  static constexpr char kZeros[64 * 1024] = {};
+  const auto compare_zeros = [&](uint64_t hole) -> Status {
+    for (uint64_t done = 0; done < hole; done += sizeof kZeros) {
+      TRY(compare({kZeros, std::min<uint64_t>(sizeof kZeros, hole - done)}));
+    }
+    return {};
+  };
+  (void)reader.content(version.content, compare, compare_zeros).ok();
+  return same;
+}
+
 }  // namespace
 
 std::string temporary_name(uint64_t number) {
@@ -113,18 +149,9 @@ bool same_xattrs(int fd, const Record& version) {
                                     });
 }
 
-bool has_content(int dir_fd, const std::string& name, const ContentHash& hash) {
+bool has_content(int dir_fd, const std::string& name, const Record& version, ChunkReader& reader) {
   auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
-  if (!fd.ok()) return false;
-  ContentHasher hasher;
-  std::string buffer(1 << 20, '\0');
-  for (uint64_t at = 0;;) {
-    auto got = pread_full(fd->get(), buffer.data(), buffer.size(), at);
-    if (!got.ok()) return false;
-    if (*got == 0) return hasher.finish() == hash;
-    hasher.update({buffer.data(), *got});
-    at += *got;
-  }
+  return fd.ok() && has_hash(fd->get(), version.hash) && has_bytes(fd->get(), version, reader);
 }
 
 bool same_special(int dir_fd, const std::string& name, const StatxResult& live,

@@ -24,8 +24,9 @@ Status set_metadata(int fd, const Record& version);
 // Whether what is there has the version's metadata (as far as a restore sets it).
 bool same_metadata(const StatxResult& st, const Record& version);
 bool same_xattrs(int fd, const Record& version);
-// Whether the regular file `name` has that content now, by reading it.
-bool has_content(int dir_fd, const std::string& name, const ContentHash& hash);
+// Whether the regular file `name` has the version's content now, by reading it. An equal hash is
+// not enough: it can be crafted, so that the bytes are compared too, as far as the store has them.
+bool has_content(int dir_fd, const std::string& name, const Record& version, ChunkReader& reader);
 // Whether a symlink, FIFO, socket or device is what the version says.
 bool same_special(int dir_fd, const std::string& name, const StatxResult& live,
                   const Record& version);

@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/support/holdfast_run.h"
+#include "tests/support/mounts.h"
 
 namespace holdfast {
 

@@ -12,43 +12,12 @@
 #include <fstream>
 
 #include "base/fd.h"
-#include "tests/support/holdfast_run.h"
+#include "tests/support/watched.h"
 
 namespace holdfast {
 namespace {
 
 using Catch::Contains;
-
-// An empty root with a service on it.
-struct Watched {
-  WorkDir work;
-  std::string root = work.make("data");
-  std::string outside = work.make("outside");
-  Holdfast holdfast{work.path("state")};
-  uint64_t begin = 0;
-
-  Watched() {
-    holdfast.start({"data=" + root});
-    begin = holdfast.flush();
-  }
-  std::string in(const std::string& name) const { return root + "/" + name; }
-  std::string out(const std::string& name) const { return outside + "/" + name; }
-
-  // Records of one kind since the last mark.
-  std::vector<TestJson> records(const std::string& kind) const {
-    return holdfast.lines({"log", "--since", at(begin + 1), "--kind", kind});
-  }
-  void mark() { begin = holdfast.flush(); }
-  // The newest moment must be the tree as it is.
-  void require_present() { holdfast.require_restores(work, holdfast.flush(), read_tree(root)); }
-};
-
-std::vector<std::string> paths_of(const std::vector<TestJson>& records) {
-  std::vector<std::string> paths;
-  for (const TestJson& record : records) paths.push_back(record.at("path").get<std::string>());
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
 
 // A limit of the kernel, back to what it was at the end.
 class KernelLimit {

@@ -1,9 +1,7 @@
 #include "tests/support/holdfast_run.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,18 +19,6 @@ namespace holdfast {
 
 namespace {
 constexpr int kStartMs = 60'000;
-
-// Mounts made from now on are seen by this program and its children alone.
-void enter_mount_namespace() {
-  static bool entered = false;
-  if (entered) return;
-  REQUIRE(::unshare(CLONE_NEWNS) == 0);
-  // EINVAL: in a chroot, whose root is no mount. Then each LoopMount is undone by its destructor
-  // alone.
-  const bool is_private = ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-  REQUIRE((is_private || errno == EINVAL));
-  entered = true;
-}
 }  // namespace
 
 WorkDir::WorkDir() {
@@ -66,22 +52,11 @@ bool is_root_for(const std::string& what) {
   return false;
 }
 
-LoopMount::LoopMount(const WorkDir& work, const std::string& name, uint64_t bytes) {
-  enter_mount_namespace();
-  const std::string image = work.path(name + ".img");
-  write_file(image, "");
-  REQUIRE(::truncate(image.c_str(), static_cast<off_t>(bytes)) == 0);
-  run_tool({"mkfs.ext4", "-q", "-F", "-m", "0", image});
-  path_ = work.make(name);
-  run_tool({"mount", "-o", "loop", image, path_});
-}
-
-LoopMount::~LoopMount() { ::umount2(path_.c_str(), MNT_DETACH); }
-
 std::unique_ptr<Process> Holdfast::launch(const std::vector<std::string>& watch_args,
                                           uid_t uid) const {
   Command command;
-  command.args = {HOLDFAST_BINARY, "--state", state_, "watch"};
+  command.args = wrapper_;
+  command.args.insert(command.args.end(), {HOLDFAST_BINARY, "--state", state_, "watch"});
   command.args.insert(command.args.end(), watch_args.begin(), watch_args.end());
   command.uid = uid;
   return std::make_unique<Process>(command);

@@ -35,24 +35,12 @@ class WorkDir {
 // True as root. Else says what is left out and why; under CI, where we are root, that is a failure.
 bool is_root_for(const std::string& what);
 
-// A small file system of its own. Mounted in a mount namespace of this test program, so that it is
-// gone with the program, however that ends.
-class LoopMount {
- public:
-  LoopMount(const WorkDir& work, const std::string& name, uint64_t bytes);
-  ~LoopMount();
-  LoopMount(const LoopMount&) = delete;
-  LoopMount& operator=(const LoopMount&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 class Holdfast {
  public:
   explicit Holdfast(std::string state) : state_(std::move(state)) {}
   const std::string& state() const { return state_; }
+  // The service is started by this command, such as one that enters a namespace first.
+  void start_under(std::vector<std::string> wrapper) { wrapper_ = std::move(wrapper); }
 
   // Starts the service and waits until it answers.
   void start(const std::vector<std::string>& watch_args);
@@ -75,6 +63,7 @@ class Holdfast {
 
  private:
   std::string state_;
+  std::vector<std::string> wrapper_;
   std::unique_ptr<Process> service_;
 };
 
