@@ -47,6 +47,16 @@ bool Engine::same_file(size_t index, const Record& version, FileType type, const
   return same_identity(version, type, stat, handle);
 }
 
+// Whether an event announced a change of the file's content.
+Told Engine::told_of(const Look& look, const std::string& name, const FileStat& stat) const {
+  const auto in = [&](const std::vector<std::string>& names) {
+    return std::binary_search(names.begin(), names.end(), name);
+  };
+  if (in(look.untold)) return Told::kUnseen;
+  // Of a file with several names, the event may have named another one.
+  return in(look.attributes_only) && stat.nlink < 2 ? Told::kUnseen : Told::kSeen;
+}
+
 // Whether a file whose stamps have not moved may have changed nevertheless.
 bool Engine::read_again(const Look& look, const Record& version, Told told) const {
   if ((version.flags & (kFlagUnstable | kFlagRacy)) != 0) return true;

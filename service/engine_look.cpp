@@ -216,7 +216,9 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   look.names = std::move(dirty.names);
   std::sort(look.names.begin(), look.names.end());
   look.attributes_only = std::move(dirty.attributes_only);
+  look.untold = std::move(dirty.untold);
   std::sort(look.attributes_only.begin(), look.attributes_only.end());
+  std::sort(look.untold.begin(), look.untold.end());
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto tag, state_.journal->entry(*open, dirty.dir, kCacheTagName, kHead));
   const bool tagged = tag || busy_names_.contains({dirty.dir, kCacheTagName});
@@ -371,10 +373,7 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
         if (look.recursive || unwatched) descend(look, old->node);
         return {};
       }
-      // With several names the event may have told another one of them.
-      const bool unseen = stat.nlink < 2 && std::binary_search(look.attributes_only.begin(),
-                                                               look.attributes_only.end(), name);
-      const Told told = unseen ? Told::kUnseen : Told::kSeen;
+      const Told told = told_of(look, name, stat);
       const bool moved = !same_stat(roots_[look.root]->fs, version->stat, stat);
       if ((moved || read_again(look, *version, told)) && !put_off(look, name, told)) {
         capture(look, name, stat.size, told);

@@ -65,10 +65,10 @@ struct Engine::Look {
   uint64_t epoch = 0;
   bool all = false, recursive = false, offline = false, cache_dir = false;
   StatxResult self;
-  std::optional<std::vector<Xattr>> xattrs;  // nullopt: not read, keep what is known
-  std::vector<ScanEntry> entries;            // sorted; of `names` only, unless `all`
-  std::vector<std::string> names;            // looked at, sorted; unless `all`
-  std::vector<std::string> attributes_only;  // of `names`, sorted: no change of content was told
+  std::optional<std::vector<Xattr>> xattrs;          // nullopt: not read, keep what is known
+  std::vector<ScanEntry> entries;                    // sorted; of `names` only, unless `all`
+  std::vector<std::string> names;                    // looked at, sorted; unless `all`
+  std::vector<std::string> attributes_only, untold;  // of `names`, sorted: DirtyDir
 };
 
 struct Engine::Waiter {

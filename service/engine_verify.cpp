@@ -160,7 +160,7 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
     TRY(append(record));
     Record good = before;
     good.kind = RecordKind::kVerify;
-    good.verdict = record.verdict;
+    good.verdict = Verdict::kOk;
     good.prev = record.seq;
     good.note = "the last good content goes on being the file's version";
     TRY(append(good));

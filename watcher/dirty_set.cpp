@@ -54,7 +54,7 @@ void DirtySet::add(const Hint& hint, uint64_t epoch, int64_t now_ns) {
   }
   DirtyItem item =
       item_of(epoch, waits_for_close(hint) ? now_ns + state_->limits.settle_ns : now_ns);
-  item.attributes_only = hint.what == kWhatAttributes;
+  if (hint.what == kWhatAttributes) item.told = DirtyItem::Told::kAttributes;
   item.ignores_hold = (hint.what & (kWhatRemoved | kWhatMoved)) != 0;
   const auto held = item.ignores_hold ? std::nullopt : state_->holds.until(hint.dir, hint.name);
   if (held) item.due_ns = std::max(item.due_ns, *held);
@@ -68,7 +68,7 @@ void DirtySet::add_name(NodeId dir, std::string_view name, uint64_t epoch, int64
 
 void DirtySet::add_doubt(NodeId dir, std::string_view name, uint64_t epoch, int64_t due_ns) {
   DirtyItem item = item_of(epoch, due_ns);
-  item.attributes_only = true;
+  item.told = DirtyItem::Told::kNothing;
   state_->pending.put_name(dir, name, item);
 }
 

@@ -35,9 +35,9 @@ struct DirtyDir {
   bool recursive = false;  // and at everything below (implies all)
   bool self = false;       // the directory's own attributes
   std::vector<std::string> names;
-  // Of `names`, those of which only their attributes were told: no event announced a change of
-  // content.
-  std::vector<std::string> attributes_only;
+  // Of `names`, those of which no event announced a change of content: only one of attributes, or
+  // nothing at all.
+  std::vector<std::string> attributes_only, untold;
   uint64_t epoch = 0;  // lowest of its items
 };
 

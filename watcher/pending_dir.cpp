@@ -13,7 +13,7 @@ void DirtyItem::merge(const DirtyItem& other) {
   }
   epoch = std::min(epoch, other.epoch);
   ignores_hold = ignores_hold || other.ignores_hold;
-  attributes_only = attributes_only && other.attributes_only;
+  told = std::max(told, other.told);
 }
 
 void DirtyTotals::uncount_epoch(uint64_t epoch) {
@@ -167,10 +167,11 @@ DirtyDir PendingDir::take_due(int64_t now_ns) {
   while (!by_due_.empty() && (taken.all || by_due_.begin()->first.first <= now_ns)) {
     const auto at = names_.find(*by_due_.begin()->second);
     lowest = std::min(lowest, at->second.epoch);
-    const bool attributes_only = at->second.attributes_only;
+    const DirtyItem::Told told = at->second.told;
     std::string name = take_name(at);
     if (taken.all) continue;
-    if (attributes_only) taken.attributes_only.push_back(name);
+    if (told == DirtyItem::Told::kAttributes) taken.attributes_only.push_back(name);
+    if (told == DirtyItem::Told::kNothing) taken.untold.push_back(name);
     taken.names.push_back(std::move(name));
   }
   if (lowest != UINT64_MAX) taken.epoch = lowest;

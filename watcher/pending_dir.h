@@ -29,7 +29,9 @@ struct DirtyItem {
   uint64_t arrival = 0;  // among items due at the same time, the first to arrive comes first
   uint64_t epoch = 0;
   bool ignores_hold = false;
-  bool attributes_only = false;  // nothing told of a change of content
+  // What events said of it, from the least to the most.
+  enum class Told : uint8_t { kNothing, kAttributes, kContent };
+  Told told = Told::kContent;
 
   DirtyRank rank() const { return {due_ns, arrival}; }
   void merge(const DirtyItem& other);  // the earlier rank, the lower epoch

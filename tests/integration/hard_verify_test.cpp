@@ -1,6 +1,6 @@
 // Hard cases that only reading again finds: rot below the file system, stores through mappings,
 // writes that no event tells. Their tag is hidden until `verify` is there: run them with
-// "[.hard-verify]".
+// "[hard3]".
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -97,8 +97,7 @@ struct OnDisk {
 
 }  // namespace
 
-TEST_CASE("hard 09: an edit through an unwatched hard link is unseen, not corrupt",
-          "[.hard-verify]") {
+TEST_CASE("hard 09: an edit through an unwatched hard link is unseen, not corrupt", "[hard3]") {
   LinkedOutside linked;
   Watched& w = linked.w;
   append_file(w.out("file"), ", edited through the other");
@@ -113,7 +112,7 @@ TEST_CASE("hard 09: an edit through an unwatched hard link is unseen, not corrup
 }
 
 TEST_CASE("hard 10: a second store into a dirty page is unstable, then without a stamp",
-          "[.hard-verify]") {
+          "[hard3]") {
   Watched w;
   write_file(w.in("mapped"), std::string(8192, 'x'));
   {
@@ -132,7 +131,7 @@ TEST_CASE("hard 10: a second store into a dirty page is unstable, then without a
   require_no_alarm(w.holdfast);
 }
 
-TEST_CASE("hard 11: stores into a mapped file of a tmpfs are never corruption", "[.hard-verify]") {
+TEST_CASE("hard 11: stores into a mapped file of a tmpfs are never corruption", "[hard3]") {
   if (!is_root_for("mounting a tmpfs")) return;
   WorkDir work;
   const Mount disk = mount_tmpfs(work.make("tmpfs"));
@@ -156,8 +155,7 @@ TEST_CASE("hard 11: stores into a mapped file of a tmpfs are never corruption", 
   require_no_alarm(w.holdfast);
 }
 
-TEST_CASE("hard 12: stores after the close event on an overlay are suspect at most",
-          "[.hard-verify]") {
+TEST_CASE("hard 12: stores after the close event on an overlay are suspect at most", "[hard3]") {
   if (!is_root_for("mounting an overlay")) return;
   WorkDir work;
   const OverlayMount overlay(work, "disk");
@@ -178,7 +176,7 @@ TEST_CASE("hard 12: stores after the close event on an overlay are suspect at mo
   require_no_alarm(w.holdfast);
 }
 
-TEST_CASE("hard 13: writes through a loop device are found by reading again", "[.hard-verify]") {
+TEST_CASE("hard 13: writes through a loop device are found by reading again", "[hard3]") {
   if (!is_root_for("loop devices")) return;
   Watched w;
   write_file(w.in("image"), std::string(1 * kMiB, 'x'));
@@ -193,7 +191,7 @@ TEST_CASE("hard 13: writes through a loop device are found by reading again", "[
   REQUIRE(w.content("image", w.begin) == std::string(1 * kMiB, 'x'));
 }
 
-TEST_CASE("hard 14: a bit that flips on the disk is found under a warm cache", "[.hard-verify]") {
+TEST_CASE("hard 14: a bit that flips on the disk is found under a warm cache", "[hard3]") {
   if (!is_root_for("flipping bits under a mounted file system")) return;
   OnDisk d;
   d.disk.flip_bit(d.root + "/rots", 200'000);
@@ -209,6 +207,8 @@ TEST_CASE("hard 14: a bit that flips on the disk is found under a warm cache", "
   REQUIRE(records[0].at("path") == "rots");
   REQUIRE((read_file(d.root + "/rots") == d.rotten()));
   REQUIRE(witness.words() == "");
+  REQUIRE(d.holdfast.json({"status"}).at("verdicts").at("corrupt") == 1);
+  REQUIRE(d.holdfast.run({"status", "--check"}).exit_code == kFoundProblems);
   // The verdict stands, and the good version is what the journal has.
   REQUIRE(Verified(d.holdfast).verdict_of("rots") == "corrupt");
   REQUIRE((d.holdfast.text({"cat", "data:rots"}) == d.good));
@@ -218,7 +218,13 @@ TEST_CASE("hard 14: a bit that flips on the disk is found under a warm cache", "
     REQUIRE((read_file(d.root + "/rots") == d.good));
     REQUIRE(mtime_ns_of(d.root + "/rots") == mtime);
     REQUIRE(Verified(d.holdfast).exit_code == 0);
-    REQUIRE(d.holdfast.lines({"log", "--verdict", "corrupt"}).size() == 1);
+    const auto corrupt = d.holdfast.lines({"log", "--verdict", "corrupt"});
+    REQUIRE(corrupt.size() == 2);  // the finding, and the damaged bytes, which are kept
+    REQUIRE(has_flag(corrupt[1], "damaged"));
+    const uint64_t damaged = corrupt[1].at("seq");
+    REQUIRE((d.holdfast.text({"cat", "--at", at(damaged), "data:rots"}) == d.rotten()));
+    REQUIRE(d.holdfast.json({"status"}).at("verdicts").empty());
+    REQUIRE(d.holdfast.run({"status", "--check"}).exit_code == 0);
   }
   SECTION("and is accepted") {
     d.holdfast.text({"accept", "data:rots"});
@@ -234,7 +240,7 @@ TEST_CASE("hard 14: a bit that flips on the disk is found under a warm cache", "
   }
 }
 
-TEST_CASE("hard 15: an unseen write with its mtime set back is stealthy", "[.hard-verify]") {
+TEST_CASE("hard 15: an unseen write with its mtime set back is stealthy", "[hard3]") {
   LinkedOutside linked;
   Watched& w = linked.w;
   const int64_t mtime = mtime_ns_of(w.out("file"));
@@ -246,7 +252,7 @@ TEST_CASE("hard 15: an unseen write with its mtime set back is stealthy", "[.har
   REQUIRE(w.content("file", w.begin) == "linked from two places");
 }
 
-TEST_CASE("hard 16: older contents that come back are no alarm", "[.hard-verify]") {
+TEST_CASE("hard 16: older contents that come back are no alarm", "[hard3]") {
   constexpr int64_t kSecond = 1'000'000'000;
   Watched w;
   write_file(w.in("config"), "version one");
@@ -273,7 +279,7 @@ TEST_CASE("hard 16: older contents that come back are no alarm", "[.hard-verify]
 
 // A ramfs has the coarse clock that all file systems had before Linux 6.13: writes within a few
 // milliseconds share their stamps.
-TEST_CASE("hard 17: a second write within one tick of the clock is not missed", "[.hard-verify]") {
+TEST_CASE("hard 17: a second write within one tick of the clock is not missed", "[hard3]") {
   if (!is_root_for("mounting a ramfs")) return;
   WorkDir work;
   const Mount disk("ramfs", work.make("ramfs"), "ramfs");
@@ -299,7 +305,7 @@ TEST_CASE("hard 17: a second write within one tick of the clock is not missed", 
   require_no_alarm(w.holdfast);
 }
 
-TEST_CASE("hard 27: a restore raises no alarm about its own writes", "[.hard-verify]") {
+TEST_CASE("hard 27: a restore raises no alarm about its own writes", "[hard3]") {
   Watched w;
   write_file(w.in("file"), "one");
   make_dir(w.in("dir"));
