@@ -36,6 +36,34 @@ Json snapshot_json(const Snapshot& snapshot) {
   for (const auto& [key, value] : snapshot.tags) json["tags"][key] = value;
   return json;
 }
+
+Json clock_json(const ClockStatus& clock) {
+  Json json;
+  json["steps"] = clock.steps;
+  if (clock.steps > 0) json["last_step_ns"] = clock.last_step_ns;
+  json["skews"] = Json::array();
+  for (const SkewStatus& skew : clock.skews) {
+    json["skews"].push_back({{"of", skew.of}, {"root", skew.root}, {"amount_ns", skew.amount_ns}});
+  }
+  return json;
+}
+
+Json offline_json(const OfflineReport& report) {
+  Json json;
+  json["from"] = format_time(report.from_ns);
+  json["until"] = format_time(report.until_ns);
+  json["seconds"] = report.off_ns ? Json(*report.off_ns / 1'000'000'000) : Json(nullptr);
+  json["at_most"] = report.at_most;
+  json["finished"] = report.finished;
+  json["changed"] = report.counts.changed;
+  json["created"] = report.counts.created;
+  json["deleted"] = report.counts.deleted;
+  json["moved"] = report.counts.moved;
+  json["attrib"] = report.counts.attrib;
+  json["verdicts"] = report.counts.verdicts;
+  json["words"] = words_for_offline(report);
+  return json;
+}
 }  // namespace
 
 const char* error_code_name(ErrorCode code) {
@@ -131,6 +159,8 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
                    {"logical_bytes", logical},
                    {"free_bytes", space.free_bytes}};
   json["verdicts"] = Json::object();
+  json["clock"] = clock_json(engine.clock);
+  if (engine.offline) json["offline"] = offline_json(*engine.offline);
   std::vector<std::string> problems = engine.problems;
   TRY(state_.store->check_presence(
       *txn, [&](const std::string& problem) { problems.push_back(problem); }));

@@ -285,6 +285,7 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   Record record = record_of(result);
   record.root = root.root.node;
   if (offline) record.flags |= kFlagOffline;
+  record.flags |= future_flag(index, record.stat);
   TRY_ASSIGN(WriteTxn * open, txn());
   if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
     // The file may have moved on while it was read; then this name has nothing to tell.
