@@ -54,6 +54,8 @@ class Holdfast {
   explicit Holdfast(std::string state) : state_(std::move(state)) {}
   const std::string& state() const { return state_; }
 
+  // What services and commands find in their environment, from now on.
+  void set_env(std::vector<std::pair<std::string, std::string>> env) { env_ = std::move(env); }
   // Starts the service and waits until it answers.
   void start(const std::vector<std::string>& watch_args);
   // The same, but returns at once: what a start that is to fail says.
@@ -75,6 +77,7 @@ class Holdfast {
 
  private:
   std::string state_;
+  std::vector<std::pair<std::string, std::string>> env_;
   std::unique_ptr<Process> service_;
 };
 
