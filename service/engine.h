@@ -190,6 +190,8 @@ class Engine {
   Status probe_clocks();
   Status journal_amount(RecordKind kind, NodeId root, int64_t amount_ns, const std::string& words);
   Status note_stamp(const Look& look, const FileStat& stat, const std::optional<Entry>& old);
+  Status note_unmoved(const Look& look, const FileStat& stat, const std::optional<Entry>& old);
+  void note_shift(size_t root, const FileStat& before, const FileStat& now);
   uint32_t future_flag(size_t root, const FileStat& stat);
   Status finish_offline();
   void batch_committed();

@@ -306,6 +306,7 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
     }
     const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
     const bool same_content = before.content == record.content && before.hash == record.hash;
+    if (offline && same_content) note_shift(index, before.stat, record.stat);
     if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
         before.link_target == record.link_target &&
         (before.flags & kept) == (record.flags & kept)) {

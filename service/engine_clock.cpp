@@ -159,7 +159,8 @@ Status Engine::probe_clocks() {
 // clocks: those of a program differ, in mtime and ctime.
 Status Engine::note_stamp(const Look& look, const FileStat& stat, const std::optional<Entry>& old) {
   Clocks& clocks = *clocks_;
-  if (look.all || look.offline || stat.mtime_ns != stat.ctime_ns) return {};
+  if (look.offline) return note_unmoved(look, stat, old);
+  if (look.all || stat.mtime_ns != stat.ctime_ns) return {};
   const ClockReading now = read_clocks(clock_);
   if (now.boottime_ns < clocks.skew_from_ns) return {};
   Clocks::OfRoot& of = clocks.of(*this, look.root);
@@ -185,6 +186,22 @@ Status Engine::note_stamp(const Look& look, const FileStat& stat, const std::opt
   return journal_amount(RecordKind::kClockSkew, root.root.node, news->amount_ns, note);
 }
 
+// While the first look goes on: one file that is as it was, and the volume was not moved.
+Status Engine::note_unmoved(const Look& look, const FileStat& stat,
+                            const std::optional<Entry>& old) {
+  if (!old || old->type == FileType::kDir || !offline_.looking()) return {};
+  VolumeShift& shift = clocks_->of(*this, look.root).shift;
+  if (shift.refuted()) return {};
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto version, state_.journal->version(*open, old->node, kHead));
+  if (version && version->stat == stat) shift.add(stat, stat);
+  return {};
+}
+
+void Engine::note_shift(size_t index, const FileStat& before, const FileStat& now) {
+  if (offline_.looking()) clocks_->of(*this, index).shift.add(before, now);
+}
+
 // An mtime that the file system's own clock has yet to reach.
 uint32_t Engine::future_flag(size_t index, const FileStat& stat) {
   const Clocks::OfRoot& of = clocks_->of(*this, index);
@@ -199,7 +216,20 @@ Status Engine::finish_offline() {
   Record record;
   record.kind = RecordKind::kService;
   record.note = *note;
-  return append(record);
+  TRY(append(record));
+  for (size_t i = 0; i < clocks_->roots.size(); ++i) {
+    const VolumeShift& shift = clocks_->roots[i].shift;
+    const auto amount_ns = shift.amount_ns();
+    if (!amount_ns) continue;
+    const std::string words = "the times of all " + std::to_string(shift.files()) + " files of " +
+                              display_path(roots_[i]->spec.path) + " moved " +
+                              (*amount_ns < 0 ? "back" : "forward") + " by " +
+                              words_for_duration(std::abs(*amount_ns)) +
+                              " (another time zone?); their contents were read and are the same";
+    log_.warn(words);
+    TRY(journal_amount(RecordKind::kVolumeTimeShift, roots_[i]->root.node, *amount_ns, words));
+  }
+  return {};
 }
 
 void Engine::batch_committed() {

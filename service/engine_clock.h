@@ -7,6 +7,7 @@
 #include "service/clock_watch.h"
 #include "service/engine_parts.h"
 #include "service/skew.h"
+#include "service/volume_shift.h"
 
 namespace holdfast {
 
@@ -16,6 +17,7 @@ struct Engine::Clocks {
     int64_t granularity_ns = 0;
     WriterSkew writer;
     SkewTeller teller;
+    VolumeShift shift;  // of the first look after the start
   };
   ClockWatch watch;
   uint64_t steps = 0;

@@ -40,6 +40,7 @@ class OfflineSummary {
   void appended(const Record& record);
   // The first look is over: the note to journal, once.
   std::optional<std::string> finish();
+  bool looking() const { return report_ && !report_->finished; }
   // What was appended is durable. True: the finished summary is, too.
   bool committed();
   void undone();

@@ -307,18 +307,86 @@ TEST_CASE("an mtime ahead of the file system's clock is flagged", "[clocks]") {
   holdfast.stop();
 }
 
-TEST_CASE("old files that are moved here say nothing of a clock", "[clocks]") {
+TEST_CASE("stamps that are behind count only where a known file was changed", "[clocks]") {
+  const std::string library = faketime_library();
+  if (library.empty() || !is_root_for("a root on a file system of its own")) return;
   WorkDir work;
-  const std::string root = work.make("data");
-  const std::string outside = work.make("outside");
-  make_dir(outside + "/dir");
-  for (int i = 0; i < 10; ++i) write_file(outside + "/dir/" + std::to_string(i), "old");
+  FakeClock clock(work, library);
+  clock.set(3600);
+  const LoopMount mount(work, "mount", 16u << 20);
+  const std::string root = mount.path() + "/data";
+  make_dir(root);
+  make_dir(mount.path() + "/dir");
+  for (int i = 0; i < 6; ++i) write_file(mount.path() + "/dir/" + std::to_string(i), "old");
   Holdfast holdfast(work.path("state"));
+  holdfast.set_env(clock.env());
   holdfast.start({"data=" + root});
   holdfast.flush();
-  rename_path(outside + "/dir", root + "/dir");
+  // What is moved or put here may be as old as it looks.
+  rename_path(mount.path() + "/dir", root + "/dir");
+  for (int i = 0; i < 6; ++i) write_file(root + "/" + std::to_string(i), "new");
   holdfast.flush();
   REQUIRE(of_kind(holdfast, "clock_skew").empty());
+  // Opened for writing and closed again: an event, and no change.
+  for (int i = 0; i < 6; ++i) append_file(root + "/dir/" + std::to_string(i), "");
+  holdfast.flush();
+  REQUIRE(of_kind(holdfast, "clock_skew").empty());
+  for (int i = 0; i < 6; ++i) append_file(root + "/dir/" + std::to_string(i), "more");
+  holdfast.flush();
+  const auto skews = of_kind(holdfast, "clock_skew");
+  REQUIRE(skews.size() == 1);
+  INFO(skews[0].dump());
+  REQUIRE(near(amount_of(skews[0]), -3600));
+  holdfast.stop();
+}
+
+TEST_CASE("a volume whose times all moved by one amount has one record of it", "[clocks]") {
+  if (!is_root_for("a file system of its own")) return;
+  WorkDir work;
+  const LoopMount mount(work, "mount", 16u << 20);
+  const std::string root = mount.path() + "/data";
+  make_dir(root);
+  const auto name = [](int i) { return "file" + std::to_string(i); };
+  for (int i = 0; i < 6; ++i) write_file(root + "/" + name(i), "content " + std::to_string(i));
+  Holdfast holdfast(work.path("state"));
+  holdfast.start({"data=" + root});
+  const uint64_t before = holdfast.flush();
+  holdfast.stop();
+
+  const int moved = GENERATE(6, 5);  // all of them, or all but one
+  std::string commands;
+  for (int i = 0; i < moved; ++i) {
+    struct stat st {};
+    REQUIRE(::stat((root + "/" + name(i)).c_str(), &st) == 0);
+    for (const auto& [field, seconds] :
+         {std::pair{"mtime", st.st_mtim.tv_sec}, std::pair{"ctime", st.st_ctim.tv_sec}}) {
+      commands += std::string("set_inode_field /data/") + name(i) + " " + field + " @" +
+                  std::to_string(seconds - 3600) + "\n";
+    }
+  }
+  write_file(work.path("commands"), commands);
+  run_tool({"umount", mount.path()});
+  run_tool({"debugfs", "-w", "-f", work.path("commands"), work.path("mount.img")});
+  run_tool({"mount", "-o", "loop", work.path("mount.img"), mount.path()});
+
+  holdfast.start({"data=" + root});
+  holdfast.flush();
+  const auto shifts = of_kind(holdfast, "volume_time_shift");
+  REQUIRE(shifts.size() == (moved == 6 ? 1 : 0));
+  if (moved == 6) {
+    INFO(shifts[0].dump());
+    REQUIRE(amount_of(shifts[0]) == -3600 * kSecond);
+    REQUIRE(shifts[0].at("root") == "data");
+  }
+  // Each has its times, and none a verdict that would alarm anybody.
+  size_t records = 0;
+  for (const TestJson& record : holdfast.lines({"log", "--since", at(before + 1)})) {
+    if (!record.contains("type") || record.at("type") != "file") continue;
+    INFO(record.dump());
+    REQUIRE(record.at("verdict") == "time_only");
+    ++records;
+  }
+  REQUIRE(records == static_cast<size_t>(moved));
   holdfast.stop();
 }
 
