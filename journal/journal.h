@@ -187,6 +187,7 @@ class Journal {
   Result<std::string_view> record_bytes(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> time_of(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> wall_of(const LmdbTxn& txn, Sequence seq) const;
+  Result<int64_t> end_of_span(const LmdbTxn& txn, Sequence last, Sequence next) const;
   Result<std::optional<EntryAt>> entry_at(const LmdbTxn& txn, NodeId parent, std::string_view name,
                                           Sequence at) const;
   Result<std::optional<Sequence>> version_seq(const LmdbTxn& txn, NodeId node, Sequence at) const;

@@ -1,5 +1,7 @@
 // From a time to a sequence. Logical time increases with the sequence, so it is a search; the wall
 // clock may have been set back, so it is one search in each span in which it was not.
+#include <algorithm>
+
 #include "journal/internal.h"
 
 namespace holdfast {
@@ -126,6 +128,18 @@ Result<Sequence> Journal::sequence_at(const LmdbTxn& txn, int64_t time_ns) const
   });
 }
 
+// The latest wall time that was seen before the clock was set back: it went on from the last record
+// before the step until at most the first one after it, and the boot clock says how long that was.
+Result<int64_t> Journal::end_of_span(const LmdbTxn& txn, Sequence last, Sequence next) const {
+  TRY_ASSIGN(const Record before, record(txn, last));
+  TRY_ASSIGN(const Record after, record(txn, next));
+  int64_t end_ns = std::max(before.wall_ns, after.wall_ns);
+  if (before.boot == after.boot && after.boottime_ns > before.boottime_ns) {
+    end_ns = std::max(end_ns, before.wall_ns + (after.boottime_ns - before.boottime_ns));
+  }
+  return end_ns;
+}
+
 Result<std::vector<Sequence>> Journal::wall_candidates(const LmdbTxn& txn, int64_t wall_ns) const {
   std::vector<Sequence> candidates;
   TRY_ASSIGN(const HeadRow head, head_row(txn));
@@ -145,9 +159,16 @@ Result<std::vector<Sequence>> Journal::wall_candidates(const LmdbTxn& txn, int64
   }
   for (size_t i = 0; i < spans.size(); ++i) {
     const auto& [first, last] = spans[i];
-    TRY_ASSIGN(const int64_t begin_ns, wall_of(txn, first.first));
+    TRY_ASSIGN(int64_t begin_ns, wall_of(txn, first.first));
+    // Where the clock was set back within a batch, that batch's last record tells from where the
+    // span goes.
+    begin_ns = std::min(begin_ns, first.wall_ns);
     const bool newest = i + 1 == spans.size();
-    if (wall_ns < begin_ns || (!newest && wall_ns > last.wall_ns)) continue;
+    int64_t end_ns = last.wall_ns;
+    if (!newest) {
+      TRY_ASSIGN(end_ns, end_of_span(txn, last.last, spans[i + 1].first.first));
+    }
+    if (wall_ns < begin_ns || (!newest && wall_ns > end_ns)) continue;
     TRY_ASSIGN(const auto before, batch_of_wall(times, first, last, wall_ns));
     const Sequence low{before ? before->last.value : first.first.value - 1};
     Sequence high = low;

@@ -37,6 +37,34 @@ Json snapshot_json(const Snapshot& snapshot) {
   for (const auto& [key, value] : snapshot.tags) json["tags"][key] = value;
   return json;
 }
+
+Json clock_json(const ClockStatus& clock) {
+  Json json;
+  json["steps"] = clock.steps;
+  if (clock.steps > 0) json["last_step_ns"] = clock.last_step_ns;
+  json["skews"] = Json::array();
+  for (const SkewStatus& skew : clock.skews) {
+    json["skews"].push_back({{"of", skew.of}, {"root", skew.root}, {"amount_ns", skew.amount_ns}});
+  }
+  return json;
+}
+
+Json offline_json(const OfflineReport& report) {
+  Json json;
+  json["from"] = format_time(report.from_ns);
+  json["until"] = format_time(report.until_ns);
+  json["seconds"] = report.off_ns ? Json(*report.off_ns / 1'000'000'000) : Json(nullptr);
+  json["at_most"] = report.at_most;
+  json["finished"] = report.finished;
+  json["changed"] = report.counts.changed;
+  json["created"] = report.counts.created;
+  json["deleted"] = report.counts.deleted;
+  json["moved"] = report.counts.moved;
+  json["attrib"] = report.counts.attrib;
+  json["verdicts"] = report.counts.verdicts;
+  json["words"] = words_for_offline(report);
+  return json;
+}
 }  // namespace
 
 const char* error_code_name(ErrorCode code) {
@@ -133,6 +161,8 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
                    {"journal_bytes", state_.env->used_bytes()},
                    {"logical_bytes", logical},
                    {"free_bytes", space.free_bytes}};
+  json["clock"] = clock_json(engine.clock);
+  if (engine.offline) json["offline"] = offline_json(*engine.offline);
   std::vector<std::string> problems = engine.problems;
   TRY(verdicts_of_status(*txn, json, problems));
   json["scrub"] = scrub_json(read_scrub_state(state_.dir));

@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/path.h"
+#include "service/engine_clock.h"
 #include "service/engine_parts.h"
 #include "service/words.h"
 #include "watcher/inotify_watcher.h"
@@ -28,34 +29,27 @@ Engine::Engine(State& state, const Clock& clock, Log& log, EngineOptions options
       clock_(clock),
       log_(log),
       options_(options),
+      clocks_(std::make_unique<Clocks>()),
       pipeline_(options.workers, *state.env, *state.store, std::move(wake)) {}
 
 Engine::~Engine() = default;
 
 Status Engine::start() {
-  Head head;  // before this run
-  bool stopped = false;
+  std::optional<Record> last;  // before this run
   {
     TRY_ASSIGN(auto read, state_.env->begin_read());
-    TRY_ASSIGN(head, state_.journal->head(*read));
+    TRY_ASSIGN(const Head head, state_.journal->head(*read));
     if (head.seq.value > 0) {
-      TRY_ASSIGN(const Record last, state_.journal->record(*read, head.seq));
-      stopped = last.kind == RecordKind::kService && last.note == "stopped";
+      TRY_ASSIGN(last, state_.journal->record(*read, head.seq));
     }
   }
   Record service;
   service.kind = RecordKind::kService;
   service.note = "started " HOLDFAST_VERSION;
   TRY(append(service));
+  const bool stopped = last && last->kind == RecordKind::kService && last->note == "stopped";
   TRY(load_incidents(stopped));
-  if (head.seq.value > 0) {
-    Record gap;
-    gap.kind = RecordKind::kGap;
-    const std::string off = words_for_duration(clock_.wall_ns() - head.wall_ns);
-    gap.note = stopped ? "the service was off for " + off
-                       : "the service ended without a stop, and was off for at most " + off;
-    TRY(append(gap));
-  }
+  if (last) TRY(begin_clocks(*last, stopped));
   return commit();
 }
 
@@ -129,6 +123,7 @@ Status Engine::stop() {
   const Error stopping = make_error(ErrorCode::kInterrupted, "the service is stopping");
   for (Waiter& waiter : std::exchange(waiters_, {})) waiter.done(stopping);
   fail_asks(stopping);
+  TRY(check_clocks());
   Record service;
   service.kind = RecordKind::kService;
   service.note = "stopped";
@@ -144,6 +139,7 @@ bool Engine::step() {
 }
 
 Status Engine::turn(bool& progress) {
+  TRY(check_clocks());
   TRY(take_outputs(progress));
   TRY(start_asks(progress));
   TRY(start_work(progress));
@@ -204,10 +200,12 @@ Status Engine::append(Record& record) {
   if (batch_->first.value == 0) batch_->first = record.seq;
   batch_->last = record.seq;
   ++batch_->ops;
+  offline_.appended(record);
   return note_incidents(record, *open);
 }
 
 Status Engine::commit_if_due() {
+  TRY(check_clocks());
   if (!batch_) return {};
   const bool full =
       batch_->ops >= options_.batch_ops_max ||
@@ -234,6 +232,7 @@ Status Engine::commit() {
   TRY(open.commit());
   const Sequence last = batch_->last;
   batch_.reset();
+  batch_committed();
   pipeline_.pending().release_committed(claimed_);
   claimed_.clear();
   if (!last_problem_.empty()) log_.info("writing works again");
@@ -253,6 +252,7 @@ void Engine::fail_batch(const Error& cause) {
   if (error.message != last_problem_) log_.error(error.message);
   last_problem_ = error.message;
   batch_.reset();
+  batch_undone();
   if (auto status = state_.store->roll_back(); !status.ok()) log_.error(status.error().message);
   ++generation_;
   claimed_.clear();
@@ -386,6 +386,7 @@ Status Engine::finish_flushes(bool& progress) {
     return lowest && *lowest <= w.epoch;
   });
   if (done == waiters_.end()) return {};
+  TRY(finish_offline());
   TRY(commit());
   TRY_ASSIGN(auto read, state_.env->begin_read());
   TRY_ASSIGN(const Head head, state_.journal->head(*read));
@@ -540,6 +541,7 @@ EngineStatus Engine::status() const {
     status.roots.push_back(std::move(entry));
   }
   if (stall_) status.problems.push_back(stall_->message);
+  clock_status(status);
   return status;
 }
 

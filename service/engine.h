@@ -31,6 +31,7 @@
 #include "base/ignore.h"
 #include "base/log.h"
 #include "service/missing_names.h"
+#include "service/offline_summary.h"
 #include "service/pipeline.h"
 #include "service/state.h"
 #include "watcher/dirty_set.h"
@@ -63,11 +64,26 @@ struct RootStatus {
   bool lost = false;
 };
 
+// A clock that stamps files and is not ours: of the file system, or of who writes to a root.
+struct SkewStatus {
+  std::string of;  // "file_system" or "writer"
+  std::string root;
+  int64_t amount_ns = 0;  // theirs minus ours
+};
+
+struct ClockStatus {
+  uint64_t steps = 0;  // of our own clock, since the start
+  int64_t last_step_ns = 0;
+  std::vector<SkewStatus> skews;  // those that stand
+};
+
 struct EngineStatus {
   Sequence seq;
   bool scanning = false;
   std::vector<RootStatus> roots;
   std::vector<std::string> problems;
+  ClockStatus clock;
+  std::optional<OfflineReport> offline;
 };
 
 class Engine {
@@ -127,6 +143,7 @@ class Engine {
   struct Place;
   struct Look;
   struct Waiter;
+  struct Clocks;
 
   // engine.cpp
   Status turn(bool& progress);
@@ -210,6 +227,20 @@ class Engine {
                     bool offline);
   Result<bool> alive(NodeId dir);
 
+  // engine_clock.cpp
+  Status begin_clocks(const Record& last, bool stopped);
+  Status check_clocks();
+  Status probe_clocks();
+  Status journal_amount(RecordKind kind, NodeId root, int64_t amount_ns, const std::string& words);
+  Status note_stamp(const Look& look, const FileStat& stat, const std::optional<Entry>& old);
+  Status note_unmoved(const Look& look, const FileStat& stat, const std::optional<Entry>& old);
+  void note_shift(size_t root, const FileStat& before, const FileStat& now);
+  uint32_t future_flag(size_t root, const FileStat& stat);
+  Status finish_offline();
+  void batch_committed();
+  void batch_undone();
+  void clock_status(EngineStatus& status) const;
+
   State& state_;
   const Clock& clock_;
   Log& log_;
@@ -258,6 +289,8 @@ class Engine {
   std::optional<Error> stall_;
   int64_t stall_until_ns_ = 0;
   std::string last_problem_;
+  OfflineSummary offline_;
+  std::unique_ptr<Clocks> clocks_;
   Pipeline pipeline_;  // last: its threads end before what they use
 };
 

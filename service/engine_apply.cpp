@@ -282,6 +282,7 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   Record record = record_of(result);
   record.root = root.root.node;
   if (offline) record.flags |= kFlagOffline;
+  record.flags |= future_flag(index, record.stat);
   TRY_ASSIGN(WriteTxn * open, txn());
   if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
     // The file may have moved on while it was read; then this name has nothing to tell.
@@ -329,6 +330,8 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
   }
   const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
   const bool same_content = before.content == record.content && before.hash == record.hash;
+  const bool offline = (record.flags & kFlagOffline) != 0;
+  if (offline && same_content) note_shift(index, before.stat, record.stat);
   if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
       before.link_target == record.link_target && (before.flags & kept) == (record.flags & kept)) {
     if (damaged || is_clean_baseline(before) || !is_clean_baseline(record)) return {};

@@ -362,6 +362,7 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
   }
   const FileType type = file_type_of_mode(now->mode);
   const FileStat stat = to_file_stat(*now);
+  TRY(note_stamp(look, stat, old));
   if (old) {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto version, state_.journal->version(*open, old->node, kHead));

@@ -5,6 +5,7 @@
 
 #include "base/path.h"
 #include "journal/time_spec.h"
+#include "service/skew.h"
 
 namespace holdfast {
 
@@ -32,7 +33,10 @@ Result<Moment> Query::moment(std::string_view text, int64_t now_wall_ns) const {
     }
     seq = snapshot->seq;
   } else if (const auto* point = std::get_if<TimePoint>(&spec)) {
-    TRY_ASSIGN(const auto candidates, state_.journal->wall_candidates(txn_, point->wall_ns));
+    TRY_ASSIGN(auto candidates, state_.journal->wall_candidates(txn_, point->wall_ns));
+    // A time that is still to come, since the clock was set back, can only be meant as the one that
+    // was there before.
+    if (point->wall_ns > now_wall_ns && candidates.size() > 1) candidates.pop_back();
     if (candidates.size() > 1) {
       std::string names;
       for (const Sequence candidate : candidates) names += " @" + std::to_string(candidate.value);
@@ -152,6 +156,12 @@ Json mode_text(uint32_t mode) {
   std::snprintf(text, sizeof text, "%04o", mode & 07777);
   return text;
 }
+std::optional<int64_t> clock_amount(const Record& record) {
+  const bool of_clock = record.kind == RecordKind::kClockStep ||
+                        record.kind == RecordKind::kClockSkew ||
+                        record.kind == RecordKind::kVolumeTimeShift;
+  return of_clock ? amount_of_note(record.note) : std::nullopt;
+}
 Json hash_text(const ContentHash& hash) {
   if (hash == ContentHash{}) return nullptr;
   return "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
@@ -199,6 +209,7 @@ Json Query::record(const Record& record) {
     auto dir = state_.journal->dir_path(txn_, record.from_parent, Sequence{record.seq.value - 1});
     put_path(json, "from", dir.ok() ? join_path(*dir, record.from_name) : record.from_name);
   }
+  if (const auto amount_ns = clock_amount(record)) json["amount_ns"] = *amount_ns;
   if (!record.note.empty()) {
     std::string note = to_utf8_lossy(record.note);
     std::replace(note.begin(), note.end(), '\0', ' ');

@@ -14,6 +14,7 @@
 
 #include "base/loop.h"
 #include "base/path.h"
+#include "base/step_alarm.h"
 #include "service/api.h"
 #include "service/http_server.h"
 #include "service/words.h"
@@ -220,6 +221,15 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   Turner turner(engine, gate, *loop, clock);
   for (const int fd : engine.watch_fds()) TRY(loop->on_readable(fd, [&] { turner.turn(); }));
   loop->on_wake([&] { turner.turn(); });
+  auto alarm = StepAlarm::create();
+  if (alarm.ok()) {
+    TRY(loop->on_readable(alarm->fd(), [&] {
+      alarm->take();
+      turner.turn();
+    }));
+  } else {
+    log.warn(alarm.error().message + "; a step of the clock is seen at the next change only");
+  }
   for (const int signal_number : {SIGTERM, SIGINT}) {
     TRY(loop->on_signal(signal_number, [&] { loop->stop(); }));
   }

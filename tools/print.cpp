@@ -128,6 +128,20 @@ std::string print_status(const Json& status) {
             counted(number_of(scrub, "files"), "file") + ", " +
             counted(number_of(scrub, "problems"), "problem") + "\n";
   }
+  if (status.contains("offline")) {
+    const bool finished = status["offline"]["finished"].get<bool>();
+    text += "start      " + text_of(status["offline"], "words") +
+            (finished ? "\n" : " so far; not all is looked through yet\n");
+  }
+  for (const Json& skew : status.value("clock", Json::object()).value("skews", Json::array())) {
+    const double seconds = static_cast<double>(skew["amount_ns"].get<int64_t>()) / 1e9;
+    char amount[32];
+    std::snprintf(amount, sizeof amount, "%+.1f s", seconds);
+    text += std::string("clock      ") + amount + " in what stamps " +
+            (text_of(skew, "root").empty() ? "the state's file system"
+                                           : "the files of " + text_of(skew, "root")) +
+            "\n";
+  }
   if (status["healthy"].get<bool>()) return text + "healthy\n";
   for (const Json& problem : status["problems"]) {
     text += "PROBLEM    " + display_path(problem.get<std::string>()) + "\n";

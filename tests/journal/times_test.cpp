@@ -105,6 +105,38 @@ TEST_CASE_METHOD(TimesFixture, "a clock set back makes two candidates where it r
   require_sound();
 }
 
+TEST_CASE_METHOD(TimesFixture, "a time between the last record and the step is there twice, too",
+                 "[journal]") {
+  batch(1000, 2);                   // 1, 2
+  clock.boottime += 300 * kSecond;  // nothing happened until 1300, when the clock was set back
+  batch(1100, 2);                   // 3, 4
+  batch(1400, 2);                   // 5, 6
+  REQUIRE(candidates(1050) == std::vector<uint64_t>{2});
+  // No step in sight of the journal: wall times went on. But then the clock is set back to 900.
+  clock.boottime += 500 * kSecond;
+  batch(900, 2);  // 7, 8
+  REQUIRE(candidates(1800) == std::vector<uint64_t>{6, 8});
+  REQUIRE(candidates(1950) == std::vector<uint64_t>{8});
+  require_sound();
+}
+
+TEST_CASE_METHOD(TimesFixture, "a clock set back within a batch makes two candidates as well",
+                 "[journal]") {
+  batch(1000, 2);
+  clock.wall = 1100 * kSecond;
+  for (int i = 0; i < 2; ++i) append(Record());  // 3, 4
+  clock.wall = 950 * kSecond;
+  for (int i = 0; i < 2; ++i) append(Record());  // 5, 6
+  must(journal->end_batch(write(), Sequence{3}, Sequence{6}));
+  batch(960, 2);   // 7, 8
+  batch(1200, 2);  // 9, 10
+  REQUIRE(candidates(955) == std::vector<uint64_t>{6});
+  REQUIRE(candidates(1050) == std::vector<uint64_t>{2, 8});
+  REQUIRE(candidates(1150) == std::vector<uint64_t>{8});
+  REQUIRE(candidates(1250) == std::vector<uint64_t>{10});
+  require_sound();
+}
+
 TEST_CASE_METHOD(TimesFixture, "candidates agree with a search of all records", "[journal]") {
   const unsigned seed = std::random_device{}();
   INFO("seed " << seed);

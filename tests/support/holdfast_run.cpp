@@ -59,6 +59,7 @@ std::unique_ptr<Process> Holdfast::launch(const std::vector<std::string>& watch_
   command.args.insert(command.args.end(), {HOLDFAST_BINARY, "--state", state_, "watch"});
   command.args.insert(command.args.end(), watch_args.begin(), watch_args.end());
   command.uid = uid;
+  command.env = env_;
   return std::make_unique<Process>(command);
 }
 
@@ -96,6 +97,7 @@ Outcome Holdfast::run(const std::vector<std::string>& args, const std::string& c
   command.args = {HOLDFAST_BINARY, "--state", state_};
   command.args.insert(command.args.end(), args.begin(), args.end());
   command.cwd = cwd;
+  command.env = env_;
   return run_process(command);
 }
 

@@ -42,6 +42,8 @@ class Holdfast {
   // The service is started by this command, such as one that enters a namespace first.
   void start_under(std::vector<std::string> wrapper) { wrapper_ = std::move(wrapper); }
 
+  // What services and commands find in their environment, from now on.
+  void set_env(std::vector<std::pair<std::string, std::string>> env) { env_ = std::move(env); }
   // Starts the service and waits until it answers.
   void start(const std::vector<std::string>& watch_args);
   // The same, but returns at once: what a start that is to fail says.
@@ -64,6 +66,7 @@ class Holdfast {
  private:
   std::string state_;
   std::vector<std::string> wrapper_;
+  std::vector<std::pair<std::string, std::string>> env_;
   std::unique_ptr<Process> service_;
 };
 
