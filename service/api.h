@@ -25,6 +25,7 @@
 #include "base/result.h"
 #include "service/gate.h"
 #include "service/query.h"
+#include "service/scrub.h"
 
 namespace holdfast {
 
@@ -52,6 +53,8 @@ class Api {
  public:
   Api(State& state, Gate& gate, const Clock& clock) : state_(state), gate_(gate), clock_(clock) {}
   Status handle(const ApiRequest& request, ApiSink& sink);
+  // Where the scrub of this process stands; without one, the state directory tells.
+  void tell_scrub(std::function<ScrubState()> scrub) { scrub_ = std::move(scrub); }
 
  private:
   Status status(const ApiRequest& request, ApiSink& sink);
@@ -75,6 +78,7 @@ class Api {
   State& state_;
   Gate& gate_;
   const Clock& clock_;
+  std::function<ScrubState()> scrub_;
 };
 
 }  // namespace holdfast

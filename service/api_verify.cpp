@@ -1,6 +1,7 @@
 // The API's verify and accept, and what status says of verdicts.
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "base/path.h"
 #include "journal/time_spec.h"
@@ -117,7 +118,7 @@ Json verify_json(const Moment& at, const VerifyCounts& counts, const VerifyResul
   return json;
 }
 
-Json heal_json(const std::vector<HealOutcome>& outcomes, uint64_t& failed) {
+Json heal_json(const std::vector<HealOutcome>& outcomes) {
   Json list = Json::array();
   for (const HealOutcome& outcome : outcomes) {
     Json json;
@@ -127,12 +128,30 @@ Json heal_json(const std::vector<HealOutcome>& outcomes, uint64_t& failed) {
     if (outcome.seq.value != 0) {
       json["seq"] = outcome.seq.value;
     } else {
-      ++failed;
       json["why"] = outcome.why;
     }
     list.push_back(std::move(json));
   }
   return list;
+}
+
+// A file with several names is one finding for each of them, and one to heal.
+uint64_t problems_left(const VerifyResult& result, const std::vector<HealOutcome>& outcomes) {
+  std::set<NodeId> healed, listed;
+  uint64_t left = result.problems;
+  for (const HealOutcome& outcome : outcomes) {
+    if (outcome.seq.value != 0) healed.insert(outcome.node);
+  }
+  for (const VerifyFinding& finding : result.findings) {
+    if (finding.problem) listed.insert(finding.node);
+    if (finding.problem && healed.contains(finding.node)) --left;
+  }
+  for (const HealOutcome& outcome : outcomes) {
+    const bool unlisted = !listed.contains(outcome.node);
+    if (unlisted && outcome.seq.value != 0 && left > 0 && result.left_out > 0) --left;
+    if (unlisted && outcome.seq.value == 0) ++left;
+  }
+  return left;
 }
 
 }  // namespace
@@ -188,10 +207,8 @@ Status Api::verify(const ApiRequest& request, ApiSink& sink) {
   uint64_t problems = result->problems;
   if (heal_too) {
     TRY_ASSIGN(const auto outcomes, heal(state_, gate_, paths, [&] { return sink.cancelled(); }));
-    uint64_t failed = 0;
-    json["healed"] = heal_json(outcomes, failed);
-    const auto done = static_cast<uint64_t>(outcomes.size()) - failed;
-    problems = std::max(failed, problems - std::min(problems, done));
+    json["healed"] = heal_json(outcomes);
+    problems = problems_left(*result, outcomes);
   }
   if (!lost.ok()) {
     ++problems;

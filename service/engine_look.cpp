@@ -355,8 +355,9 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
   if (now == nullptr && !old) return {};
   if (now == nullptr) {
     if (!missing_.contains(look.dir, name)) {
-      missing_.add({look.root, look.dir, name, old->node, old->type, look.epoch, look.offline,
-                    clock_.boottime_ns()});
+      const bool untold = std::binary_search(look.untold.begin(), look.untold.end(), name);
+      missing_.add({look.root, look.dir, name, old->node, old->type, look.epoch,
+                    look.offline || untold, clock_.boottime_ns()});
     }
     return {};
   }

@@ -145,7 +145,7 @@ Result<std::vector<HealOutcome>> heal(State& state, Gate& gate, const std::vecto
     });
     if (!wanted || !can_heal(verdict.standing.verdict)) continue;
     auto healed = heal_one(state, gate, verdict);
-    outcomes.push_back({verdict.path.root, verdict.path.relative,
+    outcomes.push_back({verdict.standing.node, verdict.path.root, verdict.path.relative,
                         healed.ok() ? *healed : Sequence{},
                         healed.ok() ? "" : healed.error().message});
   }

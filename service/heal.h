@@ -13,6 +13,7 @@
 namespace holdfast {
 
 struct HealOutcome {
+  NodeId node;
   Root root;
   std::string path;  // relative
   Sequence seq;      // of the heal record; 0 where it failed

@@ -116,35 +116,50 @@ void Scrub::work() {
   }
 }
 
+ScrubState Scrub::at() const {
+  std::lock_guard lock(mutex_);
+  return at_;
+}
+
+void Scrub::set(const ScrubState& state) {
+  std::lock_guard lock(mutex_);
+  at_ = state;
+}
+
 Status Scrub::pass() {
-  if (at_.next.value == 0) {
-    at_ = {NodeId{1}, clock_.wall_ns(), at_.finished_ns, 0, 0, 0};
+  ScrubState now = at_;
+  if (now.next.value == 0) {
+    now = {NodeId{1}, clock_.wall_ns(), now.finished_ns, 0, 0, 0};
+    set(now);
+    save();
     log_.info("scrub: begins");
   } else {
-    log_.info("scrub: goes on after " + std::to_string(at_.files) + " files");
+    log_.info("scrub: goes on after " + std::to_string(now.files) + " files");
   }
   int64_t saved_ns = clock_.boottime_ns();
-  for (std::optional<NodeId> next = at_.next; next;) {
+  for (std::optional<NodeId> next = now.next; next;) {
     const uint64_t files = verifier_->counts().files, bytes = verifier_->counts().bytes;
     VerifyResult result;
     TRY_ASSIGN(next, verifier_->verify_nodes(*next, kBatchFiles, result));
-    at_.files += verifier_->counts().files - files;
-    at_.bytes += verifier_->counts().bytes - bytes;
-    at_.problems += result.problems;
-    if (next) at_.next = *next;
+    now.files += verifier_->counts().files - files;
+    now.bytes += verifier_->counts().bytes - bytes;
+    now.problems += result.problems;
+    if (next) now.next = *next;
+    set(now);
     if (next && clock_.boottime_ns() - saved_ns > kSaveEveryNs) {
       save();
       saved_ns = clock_.boottime_ns();
     }
   }
-  const std::string words = "scrub: " + std::to_string(at_.files) + " files, " +
-                            words_for_bytes(at_.bytes) + " read in " +
-                            words_for_duration(clock_.wall_ns() - at_.started_ns) + ", " +
-                            std::to_string(at_.problems) + " problems";
-  log_.info(words);
-  at_.next = {};
-  at_.finished_ns = clock_.wall_ns();
+  const std::string words = "scrub: " + std::to_string(now.files) + " files, " +
+                            words_for_bytes(now.bytes) + " read in " +
+                            words_for_duration(clock_.wall_ns() - now.started_ns) + ", " +
+                            std::to_string(now.problems) + " problems";
+  now.next = {};
+  now.finished_ns = clock_.wall_ns();
+  set(now);
   save();
+  log_.info(words);
   TRY_ASSIGN(const Sequence seq, gate_.journal_note(RecordKind::kVerify, {}, words));
   (void)seq;
   return {};

@@ -40,12 +40,14 @@ class Scrub {
   ~Scrub();  // ends the pass where it is
   Scrub(const Scrub&) = delete;
   Scrub& operator=(const Scrub&) = delete;
+  ScrubState at() const;  // any thread
 
  private:
   void work();
   bool wait_until_due();  // false: it is over
   Status pass();
   void save();
+  void set(const ScrubState& state);
 
   State& state_;
   Gate& gate_;
@@ -53,7 +55,7 @@ class Scrub {
   Log& log_;
   const ScrubOptions options_;
   ScrubState at_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;  // of at_, which the scrub's thread alone changes, and stopping_
   std::condition_variable changed_;
   bool stopping_ = false;
   std::shared_ptr<Verifier> verifier_;

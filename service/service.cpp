@@ -238,8 +238,9 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
         "SIGHUP: this version cannot reload its configuration; restart the service to apply it");
   }));
   Api api(*state, gate, clock);
-  TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   auto scrub = std::make_unique<Scrub>(*state, gate, clock, log, options.scrub);
+  api.tell_scrub([&scrub] { return scrub->at(); });
+  TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   log.info("state " + state->dir + ", ready");
   engine.flush([&](Result<Sequence> result) {
     if (result.ok())
@@ -250,8 +251,8 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   log.info("stopping");
   auto stopped = engine.stop();
   gate.close();
-  scrub.reset();
   server.reset();
+  scrub.reset();
   return stopped;
 }
 

@@ -187,8 +187,12 @@ Status Verifier::look_at_moved(VerifyResult& into) {
       evidence = evidence_of(entry.item.version, now);
       evidence.told = Told::kUncovered;
       evidence.same_identity = now.stat.inode == entry.item.version.stat.inode;
-      add(entry.item, entry.report, entry.report.missing ? Verdict::kNone : classify(evidence), {},
-          into);
+      Verdict verdict = entry.report.missing ? Verdict::kNone : classify(evidence);
+      // Of another moment only what a restore brings back is compared.
+      const bool there = options_.judge_only && evidence.same_content && evidence.same_size &&
+                         evidence.mtime == Stamp::kSame && !entry.report.missing;
+      if (there) verdict = Verdict::kOk;
+      add(entry.item, entry.report, verdict, {}, into);
     }
     return {};
   }
@@ -207,7 +211,10 @@ Status Verifier::look_at_moved(VerifyResult& into) {
                state_.journal->version(*txn, entry.item.version.node, Sequence{~0ull}));
     if (!newest) continue;
     FileReport report = entry.report;
-    report.missing = newest->kind == RecordKind::kDelete || (entry.report.missing && !flushed.ok());
+    const bool deleted = newest->kind == RecordKind::kDelete;
+    // A delete that an event told of, just now, is somebody's will and no loss.
+    if (deleted && (newest->flags & kFlagOffline) == 0) continue;
+    report.missing = deleted || (entry.report.missing && !flushed.ok());
     Verdict verdict = newest->verdict;
     if (newest->seq == entry.item.version.seq) {
       // A standing verdict is not journaled twice.

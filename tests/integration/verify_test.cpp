@@ -1,0 +1,311 @@
+// verify, heal, accept and the scrub: what should not have changed is read again.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <random>
+#include <set>
+
+#include "tests/support/mapped_writer.h"
+#include "tests/support/mounts.h"
+#include "tests/support/tree_witness.h"
+#include "tests/support/watched.h"
+
+namespace holdfast {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr int kFoundProblems = 3;
+
+int count_from_env(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+TestJson verify(const Holdfast& holdfast, std::vector<std::string> args = {}, int expected = -1) {
+  args.insert(args.begin(), {"--json", "verify"});
+  const Outcome outcome = holdfast.run(args);
+  INFO("verify said: " << outcome.out << outcome.err);
+  if (expected >= 0) REQUIRE(outcome.exit_code == expected);
+  const auto lines = parse_lines(outcome.out);
+  REQUIRE(lines.size() == 1);
+  return lines[0];
+}
+
+std::set<std::string> paths_with(const TestJson& result, const std::string& key,
+                                 const std::string& value) {
+  std::set<std::string> paths;
+  for (const TestJson& finding : result.at("findings")) {
+    if (finding.at(key) == value) paths.insert(finding.at("path").get<std::string>());
+  }
+  return paths;
+}
+
+// A root on an ext4 of its own.
+struct Rotting {
+  WorkDir work;
+  LoopMount disk;
+  std::string root;
+  Holdfast holdfast{work.path("state")};
+
+  explicit Rotting(uint64_t bytes = 64 * kMiB)
+      : disk(work, "disk", bytes), root(disk.path() + "/data") {
+    make_dir(root);
+  }
+  void start() {
+    run_tool({"sync", "-f", root});
+    holdfast.start({"data=" + root});
+    holdfast.flush();
+  }
+  std::string in(const std::string& name) const { return root + "/" + name; }
+};
+
+// What people and programs do to files that are sound, until `stop` is there.
+constexpr const char* kOrdinaryWork = R"sh(
+cd "$1"; i=0
+while [ ! -e "$2" ]; do
+  i=$((i + 1)); n=$((i % 40))
+  echo "edit $i" >> edited-$n
+  touch -d "2020-01-01 00:00:$((i % 60))" touched-$n
+  cp -p edited-$n copied-$n; cp -p copied-$n copied-again
+  cp -p touched-$n older && mv older replaced-$n
+  printf 'whole %s' $i > .tmp && mv .tmp saved-$n
+  mv moved-$n moving && mv moving moved-$n
+  chmod $((600 + n % 8)) attrib-$n
+  ln -f linked-$n link && rm link
+  (cd repo && git checkout -q one && git checkout -q two) || exit 9
+  rsync -t copied-$n synced-$n && rsync -t edited-$n synced-$n || exit 8
+done
+exit 0
+)sh";
+
+void make_ordinary_files(const Rotting& r) {
+  make_dir(r.in("repo"));
+  run_tool({"sh", "-c",
+            "cd " + r.in("") +
+                " && for n in $(seq 0 39); do for k in edited touched copied moved attrib linked "
+                "saved replaced; do echo $k $n > $k-$n; done; done && head -c 65536 /dev/zero > "
+                "mapped && cd repo && git init -q . && git config user.email a@b && git config "
+                "user.name a && seq 1000 > file && git add . && git commit -qm one && git tag one "
+                "&& seq 2000 > file && seq 50 > more && git add . && git commit -qm two && git tag "
+                "two"});
+}
+
+}  // namespace
+
+TEST_CASE("rot in many files is found while work goes on, and nothing else is", "[verify]") {
+  if (!is_root_for("flipping bits under a mounted file system")) return;
+  const int files = count_from_env("HOLDFAST_ROT_FILES", 3000);
+  const int rotten = files / 100;
+  Rotting r(uint64_t(files) * 24'000 + 64 * kMiB);
+  std::mt19937 random(20261121);
+  std::vector<std::string> names, good;
+  for (int i = 0; i < files; ++i) {
+    if (i % 100 == 0) make_dir(r.in("d" + std::to_string(i / 100)));
+    names.push_back("d" + std::to_string(i / 100) + "/f" + std::to_string(i));
+    good.push_back(random_bytes_of(1 + random() % 20'000, static_cast<unsigned>(i)));
+    write_file(r.in(names.back()), good.back());
+  }
+  make_ordinary_files(r);
+  r.start();
+  run_tool({"sh", "-c", "cat " + r.root + "/d*/* > /dev/null"});  // a warm cache
+  const std::string stop = r.work.path("stop");
+  Process work({{"sh", "-c", kOrdinaryWork, "sh", r.root, stop}, "", {}, 0});
+  MappedWriter mapped(r.in("mapped"), 65536);
+  std::set<std::string> expected;
+  while (expected.size() < static_cast<size_t>(rotten)) {
+    const size_t i = random() % names.size();
+    if (!expected.insert(names[i]).second) continue;
+    r.disk.flip_bit(r.in(names[i]), random() % good[i].size());
+    mapped.store(random() % 65536, 'm');
+  }
+  const TestJson result = verify(r.holdfast, {}, kFoundProblems);
+  CHECK(paths_with(result, "verdict", "corrupt") == expected);
+  std::set<std::string> alarms;  // about files that did not rot
+  for (const TestJson& finding : result.at("findings")) {
+    const std::string path = finding.at("path");
+    if (finding.at("problem") == true && !expected.contains(path)) alarms.insert(finding.dump());
+  }
+  CHECK(alarms == std::set<std::string>{});
+  const TestJson healed = verify(r.holdfast, {"--heal"}, 0);
+  CHECK(healed.at("healed").size() == expected.size());
+  write_file(stop, "");
+  CHECK(work.wait().exit_code == 0);
+  for (size_t i = 0; i < names.size(); ++i) REQUIRE((read_file(r.in(names[i])) == good[i]));
+  for (const TestJson& record : r.holdfast.lines(
+           {"log", "--verdict",
+            "corrupt,corrupt_metadata,crash_loss,stealth_modify,unstable_media,read_error"})) {
+    REQUIRE(expected.contains(record.at("path").get<std::string>()));
+  }
+  REQUIRE(r.holdfast.json({"status"}).at("verdicts").empty());
+  verify(r.holdfast, {}, 0);
+  r.holdfast.require_clean(true);
+}
+
+TEST_CASE("what went while nobody watched is counted and listed", "[verify]") {
+  Watched w;
+  for (const char* name : {"missing", "empty", "shortened", "changed", "stays"}) {
+    write_file(w.in(name), std::string("the content of ") + name);
+  }
+  make_dir(w.in("dir"));
+  write_file(w.in("dir/below"), "in a directory");
+  w.mark();
+  w.holdfast.stop();
+  REQUIRE(::unlink(w.in("missing").c_str()) == 0);
+  write_file(w.in("empty"), "");
+  write_file(w.in("shortened"), "short");
+  append_file(w.in("changed"), ", and more");
+  rename_path(w.in("dir"), w.out("dir"));
+  const auto require_listed = [&](const TestJson& result) {
+    INFO(result.dump());
+    for (const char* loss : {"empty", "shortened", "changed"}) {
+      REQUIRE(paths_with(result, "loss", loss) == std::set<std::string>{loss});
+      REQUIRE(result.at("losses").at(loss) == 1);
+    }
+    REQUIRE(paths_with(result, "loss", "missing").contains("missing"));
+    REQUIRE(paths_with(result, "loss", "missing").contains("dir/below"));
+  };
+  SECTION("without a service, and nothing is absorbed") {
+    require_listed(verify(w.holdfast, {}, kFoundProblems));
+    require_listed(verify(w.holdfast, {}, kFoundProblems));
+  }
+  SECTION("after the restart that has journaled it") {
+    w.holdfast.start({"data=" + w.root});
+    require_listed(verify(w.holdfast, {}, kFoundProblems));
+    // Only below one path.
+    const TestJson one = verify(w.holdfast, {w.in("changed")}, 0);
+    REQUIRE(paths_with(one, "loss", "changed") == std::set<std::string>{"changed"});
+    // A restore brings it all back, and then all is there.
+    w.holdfast.text({"restore", "--at", at(w.begin), "--in-place"});
+    const TestJson after = verify(w.holdfast, {"--at", at(w.begin)}, 0);
+    REQUIRE(after.at("findings").empty());
+    REQUIRE(after.at("verdicts").at("ok") == after.at("files"));
+  }
+}
+
+TEST_CASE("an open verdict outlives edits, and is answered by accept or restore", "[verify]") {
+  if (!is_root_for("flipping bits under a mounted file system")) return;
+  Rotting r;
+  const std::string good(9000, 'g');
+  write_file(r.in("file"), good);
+  r.start();
+  const uint64_t before = r.holdfast.flush();
+  r.disk.flip_bit(r.in("file"), 5000);
+  verify(r.holdfast, {}, kFoundProblems);
+  const auto open = [&] { return r.holdfast.json({"status"}).at("verdicts").value("corrupt", 0); };
+  REQUIRE(open() == 1);
+  SECTION("a chmod does not make the damage a version") {
+    REQUIRE(::chmod(r.in("file").c_str(), 0600) == 0);
+    r.holdfast.flush();
+    REQUIRE((r.holdfast.text({"cat", "data:file"}) == good));
+    REQUIRE(open() == 1);
+    verify(r.holdfast, {"--heal"}, 0);
+    REQUIRE((read_file(r.in("file")) == good));
+    struct stat st {};
+    REQUIRE(::stat(r.in("file").c_str(), &st) == 0);
+    REQUIRE((st.st_mode & 07777) == 0600);
+  }
+  SECTION("a rewritten file is not healed, which would undo the edit") {
+    write_file(r.in("file"), "rewritten by its program");
+    r.holdfast.flush();
+    const TestJson healed = verify(r.holdfast, {"--heal"}, kFoundProblems);
+    REQUIRE(healed.at("healed")[0].at("healed") == false);
+    REQUIRE(read_file(r.in("file")) == "rewritten by its program");
+    REQUIRE(open() == 1);
+    r.holdfast.text({"accept", "data:file"});
+  }
+  SECTION("restored in place") {
+    r.holdfast.text(
+        {"restore", "data:file", "--at", at(before), "--in-place", "--overwrite", "always"});
+    REQUIRE((read_file(r.in("file")) == good));
+  }
+  SECTION("a deleted file's verdict is accepted by its path") {
+    REQUIRE(::unlink(r.in("file").c_str()) == 0);
+    r.holdfast.flush();
+    REQUIRE(open() == 1);
+    r.holdfast.text({"accept", "data:file"});
+  }
+  SECTION("without a service") {
+    r.holdfast.stop();
+    REQUIRE(open() == 1);
+    verify(r.holdfast, {"--heal"}, 0);
+    REQUIRE((read_file(r.in("file")) == good));
+  }
+  REQUIRE(open() == 0);
+  r.holdfast.require_clean(true);
+}
+
+TEST_CASE("a file with several names is healed under all of them", "[verify]") {
+  if (!is_root_for("flipping bits under a mounted file system")) return;
+  Rotting r;
+  const std::string good(20'000, 'g');
+  write_file(r.in("first"), good);
+  make_dir(r.in("dir"));
+  REQUIRE(::link(r.in("first").c_str(), r.in("dir/second").c_str()) == 0);
+  r.start();
+  r.disk.flip_bit(r.in("first"), 100);
+  verify(r.holdfast, {}, kFoundProblems);
+  verify(r.holdfast, {"--heal"}, 0);
+  struct stat first {
+  }, second{};
+  REQUIRE(::stat(r.in("first").c_str(), &first) == 0);
+  REQUIRE(::stat(r.in("dir/second").c_str(), &second) == 0);
+  REQUIRE(first.st_ino == second.st_ino);
+  REQUIRE(first.st_nlink == 2);
+  REQUIRE((read_file(r.in("dir/second")) == good));
+  r.holdfast.require_restores(r.work, r.holdfast.flush(), read_tree(r.root));
+  r.holdfast.require_clean(true);
+}
+
+TEST_CASE("the scrub finds rot by itself, goes on after a restart, and tells where it is",
+          "[verify]") {
+  if (!is_root_for("flipping bits under a mounted file system")) return;
+  Rotting r;
+  for (int i = 0; i < 600; ++i) {
+    write_file(r.in("f" + std::to_string(i)), random_bytes_of(20'000, static_cast<unsigned>(i)));
+  }
+  r.start();
+  r.holdfast.stop();
+  r.disk.flip_bit(r.in("f590"), 77);
+  // Slow enough to be met half way: 12 MB at 4 MB/s.
+  r.holdfast.start({"--scrub-every", "1s", "--scrub-rate", "4MB/s", "data=" + r.root});
+  REQUIRE(r.holdfast.service().wait_for_error("scrub: begins"));
+  TestJson scrub;
+  do {
+    r.holdfast.flush();
+    scrub = r.holdfast.json({"status"}).at("scrub");
+  } while (scrub.at("running") == false);
+  r.holdfast.stop();
+  scrub = r.holdfast.json({"status"}).at("scrub");
+  REQUIRE(scrub.at("running") == true);
+  REQUIRE(scrub.at("files").get<int>() < 600);
+  r.holdfast.start({"--scrub-every", "1h", "--scrub-rate", "400MB/s", "data=" + r.root});
+  REQUIRE(r.holdfast.service().wait_for_error("scrub: goes on after"));
+  REQUIRE(r.holdfast.service().wait_for_error("f590: corrupt"));
+  REQUIRE(r.holdfast.service().wait_for_error("1 problems"));
+  scrub = r.holdfast.json({"status"}).at("scrub");
+  REQUIRE(scrub.at("running") == false);
+  REQUIRE(scrub.at("files") == 600);
+  REQUIRE(scrub.at("problems") == 1);
+  REQUIRE(r.holdfast.run({"status", "--check"}).exit_code == kFoundProblems);
+}
+
+TEST_CASE("neither watching nor verifying writes into the tree", "[verify]") {
+  if (!is_root_for("a fanotify listener")) return;
+  Rotting r;
+  for (int i = 0; i < 50; ++i) {
+    write_file(r.in("f" + std::to_string(i)), random_bytes_of(5000, static_cast<unsigned>(i)));
+  }
+  run_tool({"sync", "-f", r.root});
+  TreeWitness witness(r.disk.path());
+  r.start();
+  verify(r.holdfast, {}, 0);
+  r.holdfast.text({"ls", "-R"});
+  r.holdfast.text({"snapshot"});
+  r.holdfast.stop();
+  verify(r.holdfast, {}, 0);
+  REQUIRE(witness.words() == "");
+}
+
+}  // namespace holdfast
