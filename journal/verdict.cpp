@@ -121,8 +121,7 @@ bool ends_by_itself(Verdict verdict) {
 }
 
 bool stands(Verdict verdict) {
-  return is_corruption(verdict) || ends_by_itself(verdict) || verdict == Verdict::kStealthModify ||
-         verdict == Verdict::kRollbackSuspicious;
+  return is_corruption(verdict) || ends_by_itself(verdict) || verdict == Verdict::kStealthModify;
 }
 
 }  // namespace holdfast

@@ -61,6 +61,10 @@ inline bool is_clean_baseline(const Record& baseline) {
 
 // A verdict that stays open until somebody answers it (accept, heal, restore): docs/verdicts.md.
 bool stands(Verdict verdict);
+// Worth a line in the log when it is given.
+inline bool is_told(Verdict verdict) {
+  return stands(verdict) || verdict == Verdict::kRollbackSuspicious;
+}
 // The content on disk is not what was written: the journal keeps the last good version as the
 // file's version.
 bool is_corruption(Verdict verdict);

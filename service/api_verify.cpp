@@ -339,7 +339,6 @@ Status Api::verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::
   for (const OpenVerdict& verdict : open) {
     const std::string word = verdict_name(verdict.standing.verdict);
     json["verdicts"][word] = json["verdicts"].value(word, 0) + 1;
-    if (verdict.standing.verdict == Verdict::kRollbackSuspicious) continue;
     ++grave;
     if (shown >= kProblemsShown) continue;
     ++shown;

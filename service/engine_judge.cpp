@@ -193,9 +193,10 @@ void Engine::tell(const Record& record) {
 
 // What later verdicts have to know of this record.
 Status Engine::note_incidents(const Record& record, WriteTxn& open) {
-  if (stands(record.verdict) && record.is_node_record()) {
+  if (is_told(record.verdict) && record.is_node_record()) {
     TRY_ASSIGN(const auto standing, state_.journal->standing_of(open, record.node));
-    if (standing && standing->since == record.seq) tell(record);  // it opened just now
+    const bool opened = standing && standing->since == record.seq;
+    if (opened || !stands(record.verdict)) tell(record);  // once for each that stays open
   }
   if (record.kind == RecordKind::kClockStep && record.note.starts_with("-")) {
     set_back_ = record.seq;

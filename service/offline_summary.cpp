@@ -18,7 +18,7 @@ void list(std::string& text, uint64_t count, const std::string& what) {
 
 void OfflineCounts::add(const Record& record) {
   if ((record.flags & kFlagOffline) == 0) return;
-  if (stands(record.verdict) || record.verdict == Verdict::kSuspect) {
+  if (is_told(record.verdict) || record.verdict == Verdict::kSuspect) {
     ++verdicts[verdict_name(record.verdict)];
     return;
   }

@@ -214,6 +214,7 @@ TEST_CASE("which verdicts stay open", "[verdict]") {
   CHECK(stands(Verdict::kCorrupt));
   CHECK(stands(Verdict::kStealthModify));
   CHECK_FALSE(stands(Verdict::kSuspect));
+  CHECK_FALSE(stands(Verdict::kRollbackSuspicious));
   CHECK_FALSE(stands(Verdict::kModified));
   CHECK(is_corruption(Verdict::kCrashLoss));
   CHECK_FALSE(is_corruption(Verdict::kReadError));
