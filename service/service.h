@@ -15,6 +15,7 @@ namespace holdfast {
 struct ServiceOptions {
   std::string state_dir;
   std::vector<RootSpec> roots;
+  Backend backend = Backend::kAuto;
 };
 
 Status run_service(const ServiceOptions& options, const Clock& clock, Log& log);
