@@ -21,18 +21,6 @@ namespace holdfast {
 
 namespace {
 constexpr int kStartMs = 60'000;
-
-// Mounts made from now on are seen by this program and its children alone.
-void enter_mount_namespace() {
-  static bool entered = false;
-  if (entered) return;
-  REQUIRE(::unshare(CLONE_NEWNS) == 0);
-  // EINVAL: in a chroot, whose root is no mount. Then each LoopMount is undone by its destructor
-  // alone.
-  const bool is_private = ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-  REQUIRE((is_private || errno == EINVAL));
-  entered = true;
-}
 }  // namespace
 
 WorkDir::WorkDir() {
@@ -64,6 +52,17 @@ bool is_root_for(const std::string& what) {
   if (ci != nullptr && std::string(ci) == "true") FAIL("not root, but CI must test: " << what);
   WARN("left out, because only root can: " << what);
   return false;
+}
+
+void enter_mount_namespace() {
+  static bool entered = false;
+  if (entered) return;
+  REQUIRE(::unshare(CLONE_NEWNS) == 0);
+  // EINVAL: in a chroot, whose root is no mount. Then each LoopMount is undone by its destructor
+  // alone.
+  const bool is_private = ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  REQUIRE((is_private || errno == EINVAL));
+  entered = true;
 }
 
 LoopMount::LoopMount(const WorkDir& work, const std::string& name, uint64_t bytes) {

@@ -35,6 +35,10 @@ class WorkDir {
 // True as root. Else says what is left out and why; under CI, where we are root, that is a failure.
 bool is_root_for(const std::string& what);
 
+// From now on mounts are seen by this program and its children alone. A service that has to see
+// them is started after this.
+void enter_mount_namespace();
+
 // A small file system of its own. Mounted in a mount namespace of this test program, so that it is
 // gone with the program, however that ends.
 class LoopMount {
