@@ -169,7 +169,8 @@ class Engine {
   static bool root_elsewhere(const RootState& root);
   Result<bool> root_mounted(size_t root, Fd fd, const StatxResult& st);
   Result<bool> holds_names(const LmdbTxn& view, NodeId dir);
-  Result<std::optional<NodeId>> dir_at(size_t root, std::string_view path);
+  Result<std::optional<NodeId>> dir_at(const LmdbTxn& view, NodeId root,
+                                       std::string_view path) const;
   Status check_mounts();
   Status compare_mounts(size_t root, const std::vector<MountPoint>& mounts);
   bool hidden_by_mount(const RootState& root, const std::string& path) const;

@@ -31,21 +31,33 @@ Result<Backend> backend_of_name(const std::string& name) {
 }
 
 Result<std::unique_ptr<Watcher>> Engine::make_fanotify(size_t index) {
-  const NodeId root = roots_[index]->root.node;
   // The open write transaction where there is one: a directory may be known by a record that is not
   // committed yet. A batch is not opened for this.
-  auto resolve = [this, root](uint64_t inode, int64_t btime_ns) -> Result<std::optional<NodeId>> {
+  auto resolve = [this, index](uint64_t inode, int64_t btime_ns,
+                               const auto& path) -> Result<std::optional<NodeId>> {
+    const NodeId root = roots_[index]->root.node;
     std::unique_ptr<ReadTxn> committed;
     if (!batch_) {
       TRY_ASSIGN(committed, state_.env->begin_read());
     }
     const LmdbTxn& view = batch_ ? static_cast<const LmdbTxn&>(*batch_->txn) : *committed;
+    const auto is_it = [&](NodeId dir) -> Result<bool> {
+      TRY_ASSIGN(const auto version, state_.journal->version(view, dir, kHead));
+      return version && version->kind != RecordKind::kDelete && version->type == FileType::kDir &&
+             version->stat.inode == inode && version->stat.btime_ns == btime_ns;
+    };
     TRY_ASSIGN(const auto known, state_.journal->inode(view, root, inode));
     if (!known) return std::optional<NodeId>();
-    TRY_ASSIGN(const auto version, state_.journal->version(view, known->node, kHead));
-    const bool alive = version && version->kind != RecordKind::kDelete &&
-                       version->type == FileType::kDir && version->stat.btime_ns == btime_ns;
-    return alive ? std::optional<NodeId>(known->node) : std::nullopt;
+    TRY_ASSIGN(bool same, is_it(known->node));
+    if (same) return std::optional<NodeId>(known->node);
+    // The number is known for another file: it was used again, or counts in another subvolume.
+    const std::string& top = roots_[index]->spec.path;
+    const std::string now = path();
+    if (!now.starts_with(top == "/" ? "/" : top + "/")) return std::optional<NodeId>();
+    TRY_ASSIGN(const auto dir, dir_at(view, root, now.substr(top == "/" ? 1 : top.size() + 1)));
+    if (!dir) return dir;
+    TRY_ASSIGN(same, is_it(*dir));
+    return same ? dir : std::nullopt;
   };
   TRY_ASSIGN(auto watcher, FanotifyWatcher::create(roots_[index]->fd.get(), resolve));
   return std::unique_ptr<Watcher>(std::move(watcher));
@@ -238,12 +250,12 @@ Result<bool> Engine::holds_names(const LmdbTxn& view, NodeId dir) {
 }
 
 // The directory that the journal has at this path below the root.
-Result<std::optional<NodeId>> Engine::dir_at(size_t index, std::string_view path) {
-  TRY_ASSIGN(WriteTxn * open, txn());
-  NodeId dir = roots_[index]->root.node;
+Result<std::optional<NodeId>> Engine::dir_at(const LmdbTxn& view, NodeId root,
+                                             std::string_view path) const {
+  NodeId dir = root;
   while (!path.empty()) {
     const size_t end = path.find('/');
-    TRY_ASSIGN(const auto entry, state_.journal->entry(*open, dir, path.substr(0, end), kHead));
+    TRY_ASSIGN(const auto entry, state_.journal->entry(view, dir, path.substr(0, end), kHead));
     if (!entry || entry->type != FileType::kDir) return std::optional<NodeId>();
     dir = entry->node;
     path.remove_prefix(end == std::string_view::npos ? path.size() : end + 1);
@@ -282,10 +294,10 @@ Status Engine::compare_mounts(size_t index, const std::vector<MountPoint>& mount
       now.insert(*known);
       continue;
     }
-    TRY_ASSIGN(const auto dir, dir_at(index, path));
+    TRY_ASSIGN(WriteTxn * open, txn());
+    TRY_ASSIGN(const auto dir, dir_at(*open, root.root.node, path));
     bool hides = false;
     if (dir) {
-      TRY_ASSIGN(WriteTxn * open, txn());
       TRY_ASSIGN(hides, holds_names(*open, *dir));
     }
     if (hides && !now.contains(path)) {
@@ -299,10 +311,11 @@ Status Engine::compare_mounts(size_t index, const std::vector<MountPoint>& mount
   }
   for (const auto& [path, told] : root.mounts) {
     if (now.contains(path)) continue;
-    TRY_ASSIGN(const auto dir, dir_at(index, path));
+    TRY_ASSIGN(WriteTxn * open, txn());
+    TRY_ASSIGN(const auto dir, dir_at(*open, root.root.node, path));
     const int64_t at = clock_.boottime_ns();
     const auto [parent_path, name] = split_last(path);
-    TRY_ASSIGN(const auto parent, dir_at(index, parent_path));
+    TRY_ASSIGN(const auto parent, dir_at(*open, root.root.node, parent_path));
     if (parent) root.dirty->add_name(*parent, name, epoch_, at);
     if (dir) root.dirty->add_dir(*dir, true, epoch_, at);
     if (!told) continue;

@@ -232,7 +232,11 @@ Result<std::optional<NodeId>> FanotifyWatcher::dir_of(std::string_view handle) {
   std::optional<NodeId> dir;
   if (const Fd fd = open_handle(root_fd_.get(), handle)) {
     TRY_ASSIGN(const StatxResult st, statx_fd(fd.get()));
-    TRY_ASSIGN(dir, resolver_(st.inode, st.btime_ns));
+    const auto path = [&fd] {
+      auto target = read_link(AT_FDCWD, "/proc/self/fd/" + std::to_string(fd.get()));
+      return target.ok() ? *target : std::string();
+    };
+    TRY_ASSIGN(dir, resolver_(st.inode, st.btime_ns, path));
   } else if (errno != ESTALE && errno != ENOTDIR) {
     return errno_error(errno, "opening a directory by its handle");
   }  // else it was deleted meanwhile, which its parent's event tells

@@ -29,9 +29,11 @@ namespace holdfast {
 
 class FanotifyWatcher final : public Watcher {
  public:
-  // The directory with this inode number and birth time, where it is one of ours. An error is told
-  // as an overflow, because it may hide a change.
-  using Resolver = std::function<Result<std::optional<NodeId>>(uint64_t inode, int64_t btime_ns)>;
+  // The directory with this inode number and birth time, where it is one of ours. `path` gives its
+  // present absolute path, for where numbers alone do not tell (btrfs: each subvolume counts its
+  // own). An error is told as an overflow, because it may hide a change.
+  using Resolver = std::function<Result<std::optional<NodeId>>(
+      uint64_t inode, int64_t btime_ns, const std::function<std::string()>& path)>;
   static constexpr size_t kHandlesMax = 8192;  // about 1.5 MB
 
   // Marks the file system of the open directory, and tries all that will be needed of it. An error

@@ -21,8 +21,8 @@ using Known = std::map<std::pair<uint64_t, int64_t>, NodeId>;  // by inode and b
 std::unique_ptr<FanotifyWatcher> make_watcher(const TempTree& tree, const Known* known = nullptr,
                                               size_t handles_max = 64,
                                               std::vector<uint64_t>* asked = nullptr) {
-  auto resolver = [known, asked](uint64_t inode,
-                                 int64_t btime_ns) -> Result<std::optional<NodeId>> {
+  auto resolver = [known, asked](uint64_t inode, int64_t btime_ns,
+                                 const auto&) -> Result<std::optional<NodeId>> {
     if (asked != nullptr) asked->push_back(inode);
     if (known == nullptr) return std::optional<NodeId>();
     const auto found = known->find({inode, btime_ns});
@@ -114,10 +114,10 @@ TEST_CASE("what the resolver does not know is asked once, and told when it is ad
 TEST_CASE("a resolver that fails is told as an overflow", "[fanotify]") {
   const TempTree tree;
   if (!make_watcher(tree)) return;
-  auto watcher = FanotifyWatcher::create(tree.open_dir("").get(),
-                                         [](uint64_t, int64_t) -> Result<std::optional<NodeId>> {
-                                           return make_error(ErrorCode::kFailed, "broken");
-                                         });
+  auto watcher = FanotifyWatcher::create(
+      tree.open_dir("").get(), [](uint64_t, int64_t, const auto&) -> Result<std::optional<NodeId>> {
+        return make_error(ErrorCode::kFailed, "broken");
+      });
   REQUIRE(watcher.ok());
   tree.write_file("f", "x");
   const auto hints = drain_all(**watcher);
@@ -197,7 +197,7 @@ TEST_CASE("who may not use fanotify is told what it takes", "[fanotify]") {
     std::string said = "it worked";
     if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(1);
     const auto watcher = FanotifyWatcher::create(
-        top.get(), [](uint64_t, int64_t) { return std::optional<NodeId>(); });
+        top.get(), [](uint64_t, int64_t, const auto&) { return std::optional<NodeId>(); });
     if (!watcher.ok()) said = watcher.error().message;
     const ssize_t written = ::write(ends[1], said.data(), said.size());
     ::_exit(written == static_cast<ssize_t>(said.size()) ? 0 : 1);
@@ -220,7 +220,7 @@ TEST_CASE("a file system without handles is refused with its reason", "[fanotify
   if (!make_watcher(tree)) return;
   const Fd proc(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
   const auto watcher = FanotifyWatcher::create(
-      proc.get(), [](uint64_t, int64_t) { return std::optional<NodeId>(); });
+      proc.get(), [](uint64_t, int64_t, const auto&) { return std::optional<NodeId>(); });
   REQUIRE_FALSE(watcher.ok());
   CHECK(watcher.error().code == ErrorCode::kUnsupported);
   CHECK_THAT(watcher.error().message, Catch::Contains("file handles"));
