@@ -37,6 +37,9 @@ int64_t to_ns(const statx_timestamp& time) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+// linux/stat.h since 6.8: an id that no later mount gets again. Older kernels ignore the bit.
+constexpr unsigned kStatxMntIdUnique = 0x4000;
+
 StatxResult convert(const struct statx& st) {
   StatxResult result;
   result.mode = st.stx_mode;
@@ -45,7 +48,7 @@ StatxResult convert(const struct statx& st) {
   result.nlink = st.stx_nlink;
   result.rdev = makedev(st.stx_rdev_major, st.stx_rdev_minor);
   result.dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-  result.mount_id = (st.stx_mask & STATX_MNT_ID) ? st.stx_mnt_id : 0;
+  result.mount_id = (st.stx_mask & (STATX_MNT_ID | kStatxMntIdUnique)) ? st.stx_mnt_id : 0;
   result.size = st.stx_size;
   result.blocks = st.stx_blocks;
   result.inode = st.stx_ino;
@@ -55,7 +58,7 @@ StatxResult convert(const struct statx& st) {
   return result;
 }
 
-constexpr unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
+constexpr unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | kStatxMntIdUnique;
 
 std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 

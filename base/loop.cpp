@@ -60,6 +60,14 @@ Loop::~Loop() {
 }
 
 Status Loop::on_readable(int fd, std::function<void()> callback) {
+  return on_events(fd, UV_READABLE, std::move(callback));
+}
+
+Status Loop::on_priority(int fd, std::function<void()> callback) {
+  return on_events(fd, UV_PRIORITIZED, std::move(callback));
+}
+
+Status Loop::on_events(int fd, int events, std::function<void()> callback) {
   auto poll = std::make_unique<Poll>();
   poll->callback = std::move(callback);
   poll->handle.data = poll.get();
@@ -68,7 +76,7 @@ Status Loop::on_readable(int fd, std::function<void()> callback) {
   }
   handles_->polls.push_back(std::move(poll));
   const int code = uv_poll_start(
-      &handles_->polls.back()->handle, UV_READABLE,
+      &handles_->polls.back()->handle, events,
       [](uv_poll_t* handle, int, int) { static_cast<Poll*>(handle->data)->callback(); });
   if (code != 0) return uv_error(code, "polling a descriptor");
   return {};

@@ -20,6 +20,7 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   Status on_readable(int fd, std::function<void()> callback);  // the fd stays the caller's
+  Status on_priority(int fd, std::function<void()> callback);  // POLLPRI: /proc/self/mountinfo
   Status on_signal(int signal_number, std::function<void()> callback);
   void on_wake(std::function<void()> callback);
   void wake();  // any thread; several wakes may become one call
@@ -31,6 +32,7 @@ class Loop {
  private:
   struct Handles;
   Loop();
+  Status on_events(int fd, int events, std::function<void()> callback);
   std::unique_ptr<Handles> handles_;
 };
 

@@ -148,6 +148,7 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
     put_path(entry, "path", root.path);
     entry["backend"] = root.backend;
     entry["coverage"] = root.coverage;
+    if (!root.backend_why.empty()) entry["backend_why"] = root.backend_why;
     entry["files"] = root.files;
     entry["bytes"] = root.bytes;
     entry["lag_ms"] = root.lag_ms;

@@ -9,7 +9,6 @@
 #include "service/engine_clock.h"
 #include "service/engine_parts.h"
 #include "service/words.h"
-#include "watcher/inotify_watcher.h"
 
 namespace holdfast {
 
@@ -101,9 +100,10 @@ Status Engine::add_root(const RootSpec& spec) {
   TRY(commit());
 
   if (options_.watch) {
-    auto watcher = InotifyWatcher::create();
-    if (!watcher.ok()) return watcher.error();
-    root->watcher = std::move(*watcher);
+    if (!mount_table_) {
+      if (auto table = MountTable::open(); table.ok()) mount_table_.emplace(std::move(*table));
+    }
+    mounts_changed_ = true;
   }
   DirtySetLimits limits;
   limits.settle_ns = options_.settle_ns;
@@ -116,7 +116,7 @@ Status Engine::add_root(const RootSpec& spec) {
   walk_stack_.push_back({roots_.size(), root->root.node, epoch_, !is_new});
   ++outstanding_[epoch_];
   roots_.push_back(std::move(root));
-  return {};
+  return open_watcher(roots_.size() - 1);
 }
 
 Status Engine::stop() {
@@ -140,6 +140,8 @@ bool Engine::step() {
 
 Status Engine::turn(bool& progress) {
   TRY(check_clocks());
+  if (mounts_changed_) TRY(check_mounts());
+  TRY(tend_coverage());
   TRY(take_outputs(progress));
   TRY(start_asks(progress));
   TRY(start_work(progress));
@@ -269,8 +271,10 @@ void Engine::fail_batch(const Error& cause) {
   for (auto& root : roots_) {
     root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
     root->lost_why.clear();  // the record of it may have been undone
+    root->mounts.clear();
     root->degraded_why.clear();
   }
+  mounts_changed_ = true;
   stall_ = error;
   stall_until_ns_ = clock_.boottime_ns() + kStallRetryNs;
   std::vector<Waiter> waiters = std::move(waiters_);
@@ -304,6 +308,7 @@ void Engine::drain_watchers() {
     bool overflow = false;
     auto status = root->watcher->drain([&](const Hint& hint) {
       overflow = overflow || hint.kind == HintKind::kOverflow;
+      if (hint.kind == HintKind::kSweep) return sweep(index, asking_);
       if ((hint.what & kWhatMoved) != 0 && (hint.what & kWhatCreated) != 0) ++arrivals_;
       root->dirty->add(hint, epoch_, now);
     });
@@ -321,30 +326,44 @@ void Engine::drain_watchers() {
   }
 }
 
-std::vector<int> Engine::watch_fds() const {
-  std::vector<int> fds;
-  for (const auto& root : roots_) {
-    if (root->watcher) fds.push_back(root->watcher->fd());
-  }
-  return fds;
-}
+int Engine::watch_fd() const { return fds_ ? fds_->fd() : -1; }
+int Engine::mount_fd() const { return mount_table_ ? mount_table_->fd() : -1; }
 
 void Engine::flush(std::function<void(Result<Sequence>)> done) {
-  drain_watchers();
-  if (stall_) return done(*stall_);
-  // Where not everything is watched, only looking tells what happened.
   for (auto& root : roots_) {
-    if (root->lost || !root->degraded.empty()) recheck(*root);
+    if (root->watcher) root->watcher->ask();
+  }
+  asking_ = true;
+  drain_watchers();
+  asking_ = false;
+  if (stall_) return done(*stall_);
+  if (mount_table_ && mount_table_->changed()) mounts_changed_ = true;
+  if (mounts_changed_) {
+    if (auto status = check_mounts(); !status.ok()) {
+      fail_batch(status.error());
+      return done(status.error());
+    }
+  }
+  // Where not everything is watched, only looking tells what happened. And nobody tells of a root
+  // that is gone with a directory above it.
+  for (size_t i = 0; i < roots_.size(); ++i) {
+    RootState& root = *roots_[i];
+    if (root.lost) {
+      recheck(root);
+    } else if (!root.degraded.empty() && !root.polled) {
+      sweep(i, true);
+    } else if (root_elsewhere(root)) {
+      root.dirty->add_self(root.root.node, epoch_, clock_.boottime_ns());
+    }
   }
   waiters_.push_back({epoch_++, std::move(done)});
 }
 
-// Tries again what could not be watched, and looks at all of the root.
+// Looks whether a lost root is back, and at all of it.
 void Engine::recheck(RootState& root) {
   const int64_t now = clock_.boottime_ns();
   root.recheck_ns = now + kRecheckNs;
   root.lost = false;
-  root.degraded.clear();
   root.dirty->add_dir(root.root.node, true, epoch_, now);
 }
 
@@ -518,11 +537,8 @@ EngineStatus Engine::status() const {
     entry.bytes = static_cast<uint64_t>(std::max<int64_t>(0, root->bytes));
     entry.degraded = root->degraded;
     entry.lost = root->lost;
-    entry.coverage = root->lost                ? "lost: the directory is gone or is not the same"
-                     : !root->degraded.empty() ? "partial"
-                     : status.scanning         ? "scanning"
-                     : root->watcher           ? "full"
-                                               : "none: no service watches";
+    entry.coverage = coverage_of(*root, status.scanning);
+    entry.backend_why = root->backend_why;
     if (auto due = root->dirty->next_due_ns(); due && *due < now) {
       entry.lag_ms = (now - *due) / 1'000'000;
     }

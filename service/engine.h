@@ -28,8 +28,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/fd_set.h"
 #include "base/ignore.h"
 #include "base/log.h"
+#include "base/mounts.h"
 #include "service/missing_names.h"
 #include "service/offline_summary.h"
 #include "service/pipeline.h"
@@ -45,8 +47,14 @@ struct RootSpec {
   std::vector<std::string> excludes;
 };
 
+// What tells of changes. kAuto: for each root the best that works there.
+enum class Backend : uint8_t { kAuto, kFanotify, kInotify, kPoll };
+Result<Backend> backend_of_name(const std::string& name);  // kUsage: there is none of that name
+
 struct EngineOptions {
   size_t workers = 2;
+  Backend backend = Backend::kAuto;
+  int64_t poll_interval_ns = 10'000'000'000;
   bool watch = true;  // false: reconcile only (a command without a service)
   int64_t batch_age_ns = 100'000'000;
   size_t batch_ops_max = 10'000;
@@ -58,6 +66,7 @@ struct EngineOptions {
 
 struct RootStatus {
   std::string name, path, backend, coverage;
+  std::string backend_why;  // what a better backend would take, or why it is polled
   uint64_t files = 0, bytes = 0;
   int64_t lag_ms = 0;
   std::vector<std::string> degraded;
@@ -102,7 +111,9 @@ class Engine {
   int64_t next_wake_ns() const;  // clock.boottime_ns() when to step again at the latest
   void wait(int64_t timeout_ns) { pipeline_.wait(timeout_ns); }
   void drain_watchers();
-  std::vector<int> watch_fds() const;
+  int watch_fd() const;  // readable when a watcher has something; -1: none watches
+  int mount_fd() const;  // POLLPRI when mounts change; -1: nobody tells
+  void mounts_changed() { mounts_changed_ = true; }  // seen by the next step()
 
   // Calls back, from step(), with the sequence that covers everything that happened before this
   // call. kChanged: a root is lost. kNoSpace: the disk of the state is full.
@@ -172,7 +183,6 @@ class Engine {
   Status appeared(Look& look, const std::string& name, const StatxResult& now);
   Status compare_self(Look& look);
   void descend(Look& look, NodeId dir);
-  Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
   void capture(Look& look, const std::string& name, uint64_t bytes, Told told = Told::kSeen);
   bool put_off(const Look& look, const std::string& name, Told told);
   void close_capture_group();
@@ -205,6 +215,26 @@ class Engine {
   void fail_asks(const Error& error);
   Result<std::vector<std::pair<std::shared_ptr<Fd>, std::string>>> other_names(
       size_t root, const Record& version);
+
+  // engine_watch.cpp
+  Result<std::unique_ptr<Watcher>> make_fanotify(size_t root);
+  Result<std::unique_ptr<Watcher>> make_watcher(size_t root);
+  Status open_watcher(size_t root);
+  Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
+  Status tell_degraded(size_t root, const std::string& path);
+  Status end_degraded(size_t root);
+  void sweep(size_t root, bool asked);
+  Status tend_coverage();
+  static bool root_elsewhere(const RootState& root);
+  Result<bool> root_mounted(size_t root, Fd fd, const StatxResult& st);
+  Result<bool> holds_names(const LmdbTxn& view, NodeId dir);
+  Result<std::optional<NodeId>> dir_at(const LmdbTxn& view, NodeId root,
+                                       std::string_view path) const;
+  Status check_mounts();
+  Status compare_mounts(size_t root, const std::vector<MountPoint>& mounts);
+  bool hidden_by_mount(const RootState& root, const std::string& path) const;
+  std::string poll_words() const;
+  std::string coverage_of(const RootState& root, bool scanning) const;
 
   // engine_apply.cpp
   Result<Place> place(size_t root, NodeId dir, const std::string& name, FileType type,
@@ -291,7 +321,11 @@ class Engine {
   std::string last_problem_;
   OfflineSummary offline_;
   std::unique_ptr<Clocks> clocks_;
-  Pipeline pipeline_;  // last: its threads end before what they use
+  std::optional<FdSet> fds_;  // of the watchers
+  std::optional<MountTable> mount_table_;
+  bool mounts_changed_ = false;
+  bool asking_ = false;  // a flush is draining: what a sweep is to find has happened by now
+  Pipeline pipeline_;    // last: its threads end before what they use
 };
 
 }  // namespace holdfast

@@ -52,6 +52,10 @@ Told Engine::told_of(const Look& look, const std::string& name, const FileStat& 
   const auto in = [&](const std::vector<std::string>& names) {
     return std::binary_search(names.begin(), names.end(), name);
   };
+  const RootState& root = *roots_[look.root];
+  if (root.polled || root.unwatched_many || root.unwatched.contains(look.dir)) {
+    return Told::kUncovered;  // nobody tells of anything here
+  }
   if (in(look.untold)) return Told::kUnseen;
   // Of a file with several names, the event may have named another one.
   return in(look.attributes_only) && stat.nlink < 2 ? Told::kUnseen : Told::kSeen;

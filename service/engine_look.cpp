@@ -25,15 +25,16 @@ Status Engine::start_work(bool& progress) {
   const int64_t now = clock_.boottime_ns();
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
-    if ((root.lost || !root.degraded.empty()) && root.recheck_ns <= now) recheck(root);
+    if (root.lost && root.recheck_ns <= now) recheck(root);
     for (int taken = 0; taken < 64 && captures_.size() < kCaptureBacklogMax; ++taken) {
       if (root.lost || scans_running_ >= kScansMax) break;
       auto dirty = root.dirty->take(now, !waiters_.empty(),
                                     [&](NodeId dir) { return busy_dirs_.contains(dir); });
       if (!dirty) break;
       progress = true;
-      // Found by looking through a whole tree again, not announced by an event.
-      const bool offline = dirty->recursive;
+      // Found by looking through a whole tree again or at what is not watched, not announced by an
+      // event.
+      const bool offline = dirty->recursive || (dirty->all && root.unwatched.contains(dirty->dir));
       TRY(look_at(i, std::move(*dirty), offline));
       TRY(commit_if_due());
     }
@@ -83,6 +84,7 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   if (!found.ok()) {
     if (found.error().code != ErrorCode::kNotFound) return found.error();
     root.dirty->forget(dir);
+    root.unwatched.erase(dir);
     return std::shared_ptr<Fd>();
   }
   path = std::move(*found);
@@ -94,7 +96,9 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
       TRY(root_lost(index, fd.error().message));
       return std::shared_ptr<Fd>();
     }
-    root.fd = std::move(*fd);
+    TRY_ASSIGN(const StatxResult st, statx_fd(fd->get()));
+    TRY_ASSIGN(const bool ours, root_mounted(index, std::move(*fd), st));
+    if (!ours) return std::shared_ptr<Fd>();
     if (auto fs = fs_traits_of(root.fd.get()); fs.ok()) root.fs = std::move(*fs);
   }
   auto fd = open_beneath(root.fd.get(), path, O_PATH | O_DIRECTORY);
@@ -105,7 +109,8 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   const bool same =
       st && (dir == root.root.node || same_identity(*version, FileType::kDir, to_file_stat(*st)));
   if (!same) {
-    if (dir != root.root.node) {
+    const bool hidden = (st && st->mount_id != root.mount_id) || hidden_by_mount(root, path);
+    if (dir != root.root.node && !hidden) {
       const int64_t now = clock_.boottime_ns();
       const int64_t later = now + kMovedRetryNs;
       root.dirty->add_name(version->parent, version->name, dirty.epoch, now);
@@ -116,7 +121,6 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
     }
     return std::shared_ptr<Fd>();
   }
-  if (dir == root.root.node) root.mount_id = st->mount_id;
   if (st->mount_id != root.mount_id) return std::shared_ptr<Fd>();  // another file system: not ours
   return std::make_shared<Fd>(std::move(*fd));
 }
@@ -154,28 +158,6 @@ Status Engine::journal_gap(size_t index, const std::string& note) {
   gap.root = roots_[index]->root.node;
   gap.note = note;
   return append(gap);
-}
-
-Status Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string& path) {
-  RootState& root = *roots_[index];
-  if (!root.watcher) return {};
-  auto status = root.watcher->add_dir(dir, dir_fd);
-  // Only limits are worth trying again; what may not be read is told by listing it.
-  if (status.ok() || status.error().code == ErrorCode::kNotFound ||
-      status.error().code == ErrorCode::kPermission) {
-    return {};
-  }
-  if (!root.degraded.empty()) return {};  // one message for one cause
-  root.degraded.push_back(status.error().message);
-  root.recheck_ns = clock_.boottime_ns() + kRecheckNs;
-  const int64_t now = clock_.boottime_ns();
-  const bool told =
-      root.degraded_why == status.error().message && now - root.degraded_ns < 2 * kRecheckNs;
-  root.degraded_why = status.error().message;
-  root.degraded_ns = now;
-  if (told) return {};
-  log_.error(root.spec.name + ": " + display_path(path) + ": " + status.error().message);
-  return journal_gap(index, "not everything can be watched: " + status.error().message);
 }
 
 Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
@@ -370,8 +352,9 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
     if (version && same_file(look.root, *version, type, stat)) {
       if (type == FileType::kDir) {
         // One that was away when its parent was looked at last has not been looked at.
-        const Watcher* watcher = roots_[look.root]->watcher.get();
-        const bool unwatched = watcher != nullptr && !watcher->watches(old->node);
+        const RootState& root = *roots_[look.root];
+        const bool unwatched = root.watcher && !root.watcher->watches(old->node) &&
+                               !root.unwatched.contains(old->node);
         if (look.recursive || unwatched) descend(look, old->node);
         return {};
       }
@@ -383,6 +366,8 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
       return {};
     }
   }
+  // Something is mounted over it: what is under it stays what it was.
+  if (old && now->mount_id != roots_[look.root]->mount_id) return {};
   return appeared(look, name, *now);
 }
 

@@ -31,8 +31,19 @@ struct Engine::RootState {
   bool lost = false;
   // What was told already is not told again every ten seconds.
   std::string lost_why, degraded_why;
-  int64_t degraded_ns = 0;  // when it was so last
-  int64_t recheck_ns = 0;   // when a lost or degraded root is looked at again
+  // Directories that cannot be watched are looked at every ten seconds instead; when there are too
+  // many to remember, the whole root is.
+  std::unordered_set<NodeId, NodeIdHash> unwatched;
+  bool unwatched_many = false;
+  bool polled = false;      // by its watcher
+  bool no_inotify = false;  // because no inotify is left for it: tried again
+  std::string backend_why;  // not the best backend, because
+  // A sweep looks at what nobody tells of; it is done when nothing of its epoch is left.
+  bool sweeping = false;
+  uint64_t sweep_epoch = 0;
+  int64_t sweep_began_ns = 0, sweep_rest_ns = 0;
+  std::map<std::string, bool> mounts;  // below it, and whether a gap told what they hide
+  int64_t recheck_ns = 0;              // when a lost or degraded root is looked at again
   int64_t files = 0, bytes = 0;
 };
 

@@ -209,6 +209,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   TRY_ASSIGN(auto state, State::open(options.state_dir, true, clock, log));
   TRY_ASSIGN(auto loop, Loop::create());
   EngineOptions engine_options;
+  engine_options.backend = options.backend;
   engine_options.workers = std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8);
   Engine engine(*state, clock, log, engine_options, [&] { loop->wake(); });
   ServiceGate gate(engine, *loop);
@@ -219,7 +220,13 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
     log.info("watching " + root.name + " = " + display_path(root.path));
   }
   Turner turner(engine, gate, *loop, clock);
-  for (const int fd : engine.watch_fds()) TRY(loop->on_readable(fd, [&] { turner.turn(); }));
+  TRY(loop->on_readable(engine.watch_fd(), [&] { turner.turn(); }));
+  if (engine.mount_fd() >= 0) {
+    TRY(loop->on_priority(engine.mount_fd(), [&] {
+      engine.mounts_changed();
+      turner.turn();
+    }));
+  }
   loop->on_wake([&] { turner.turn(); });
   auto alarm = StepAlarm::create();
   if (alarm.ok()) {

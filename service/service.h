@@ -17,6 +17,7 @@ struct ServiceOptions {
   std::string state_dir;
   std::vector<RootSpec> roots;
   ScrubOptions scrub;
+  Backend backend = Backend::kAuto;
 };
 
 Status run_service(const ServiceOptions& options, const Clock& clock, Log& log);

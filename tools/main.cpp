@@ -134,10 +134,9 @@ int run_watch(const Arguments& arguments) {
     }
     options.scrub.rate_bytes = *rate;
   }
-  if (arguments.backend != "auto" && arguments.backend != "inotify") {
-    return report(make_error(ErrorCode::kUsage, "the backend \"" + arguments.backend +
-                                                    "\" is not in this version; there is inotify"));
-  }
+  auto backend = backend_of_name(arguments.backend);
+  if (!backend.ok()) return report(backend.error());
+  options.backend = *backend;
   for (const std::string& section : config->not_yet) {
     log->warn("[" + section + "] in " + arguments.config_file + " has no effect in this version");
   }
@@ -394,10 +393,13 @@ int run(int argc, char** argv) {
   watch->add_option("--exclude", arguments.excludes, "gitignore pattern; may be given again")
       ->take_all()
       ->allow_extra_args(false);  // else it would swallow the DIR after it
-  watch->add_option("--backend", arguments.backend, "auto or inotify");
   watch->add_option("--scrub-every", arguments.scrub_every,
                     "verify everything this often (30d), or off");
   watch->add_option("--scrub-rate", arguments.scrub_rate, "reading no faster than this (20MB/s)");
+  watch
+      ->add_option("--backend", arguments.backend,
+                   "what tells of changes: auto (the best that works), fanotify, inotify, poll")
+      ->envname("HOLDFAST_BACKEND");
   watch->footer("Example: holdfast watch uploads=/data/uploads /etc --exclude '*.tmp'");
   std::vector<Command> commands;
   add_looking_commands(app, arguments, commands);

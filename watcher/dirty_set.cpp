@@ -45,6 +45,7 @@ DirtySet& DirtySet::operator=(DirtySet&&) noexcept = default;
 void DirtySet::add(const Hint& hint, uint64_t epoch, int64_t now_ns) {
   switch (hint.kind) {
     case HintKind::kOverflow:
+    case HintKind::kSweep:
       add_dir(state_->root, true, epoch, now_ns);
       add_self(state_->root, epoch, now_ns);
       return;

@@ -67,8 +67,8 @@ class DirtySet {
   DirtySet(DirtySet&&) noexcept;
   DirtySet& operator=(DirtySet&&) noexcept;
 
-  // kOverflow: the root, recursive. kDirGone: the directory itself (self), so that the caller looks
-  // where it went.
+  // kOverflow, kSweep: the root, recursive. kDirGone: the directory itself (self), so that the
+  // caller looks where it went.
   void add(const Hint& hint, uint64_t epoch, int64_t now_ns);
   void add_name(NodeId dir, std::string_view name, uint64_t epoch, int64_t due_ns);
   // The same for a name of which no event told anything.

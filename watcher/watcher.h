@@ -22,6 +22,7 @@ enum class HintKind : uint8_t {
   kSelf,      // the directory's own attributes
   kDirGone,   // the directory was deleted, moved or unmounted; if `unwatched`, its watch ended
   kOverflow,  // events were lost: everything may have changed
+  kSweep,     // time to look at everything; nothing was lost, this backend is told nothing
 };
 
 enum HintWhat : uint8_t {
@@ -46,7 +47,7 @@ struct Hint {
 class Watcher {
  public:
   virtual ~Watcher() = default;
-  virtual const char* backend() const = 0;  // "inotify"
+  virtual const char* backend() const = 0;  // "inotify", "fanotify", "poll"
   virtual int fd() const = 0;               // for poll; owned by the watcher
   // Watches one directory (not its children), open as `dir_fd` (O_PATH will do). Adding a directory
   // again under another id moves the watch to that id. kNoSpace: the watch limit is reached; the
@@ -55,6 +56,8 @@ class Watcher {
   virtual void remove_dir(NodeId dir) = 0;     // unknown ids are ignored
   virtual bool watches(NodeId dir) const = 0;  // false: what happened in it was not told
   virtual size_t dir_count() const = 0;
+  // The next drain() must cover all that happened until now. Nothing to do where the kernel tells.
+  virtual void ask() {}
   // Reads events until the kernel has none left (EAGAIN) and hands each on, in order.
   virtual Status drain(const std::function<void(const Hint&)>& sink) = 0;
 };

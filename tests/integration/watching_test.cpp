@@ -238,8 +238,10 @@ TEST_CASE("an overflow of the kernel's queue is one gap, and nothing is missing"
   w.holdfast.service().signal(SIGCONT);
   w.holdfast.flush();
   const auto gaps = w.records("gap");
-  REQUIRE(gaps.size() == 1);
-  REQUIRE_THAT(gaps[0].at("note").get<std::string>(), Contains("overflow"));
+  // fanotify's queue has no limit.
+  const bool limited = w.holdfast.json({"status"}).at("roots").at(0).at("backend") == "inotify";
+  REQUIRE(gaps.size() == (limited ? 1 : 0));
+  if (limited) REQUIRE_THAT(gaps[0].at("note").get<std::string>(), Contains("overflow"));
   REQUIRE(w.records("create").size() == kFiles);
   w.require_present();
 }

@@ -41,7 +41,7 @@ void make_events(const TempTree& tree, uint64_t count) {
 }  // namespace
 
 TEST_CASE("inotify keeps the watcher's contract", "[inotify][contract]") {
-  check_watcher_contract({[] { return make_watcher(); }, true});
+  check_watcher_contract({[](const TempTree&) { return make_watcher(); }, true, true});
 }
 
 TEST_CASE("inotify names itself", "[inotify]") {
