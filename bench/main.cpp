@@ -58,6 +58,8 @@ class Bench {
   Status restore();
   Status start_up();
   Status latency();
+  Status verify();
+  Status scrub_latency();
   Status memory();
   Status write_out() const;
   std::string place(const std::string& name, size_t pair) const {
@@ -78,6 +80,8 @@ Status Bench::run() {
   TRY(restore());
   TRY(start_up());
   TRY(latency());
+  TRY(verify());
+  TRY(scrub_latency());
   TRY(memory());
   return write_out();
 }
@@ -266,6 +270,71 @@ Status Bench::latency() {
         in_milliseconds(a), "write + fsync: " + in_milliseconds(b), in_ratio(a / b));
   }
   report_.add("latency", json);
+  return {};
+}
+
+// Reading everything again, from the disk, beside the plainest program that reads everything.
+Status Bench::verify() {
+  if (::geteuid() != 0) {
+    say("verify is left out: only root can empty the page cache");
+    return {};
+  }
+  ServiceRun service;
+  TRY(service.start(options_.program, state_, tree_));
+  Comparison comparison;
+  comparison.name = "verify, cold cache";
+  comparison.key = "verify_cold";
+  comparison.reference = "cat >/dev/null, two at a time";
+  const std::string drop = "sync; echo 3 > /proc/sys/vm/drop_caches";
+  for (size_t pair = 1; pair <= options_.pairs; ++pair) {
+    say("verify, pair " + std::to_string(pair));
+    TRY(run_pipeline(drop));
+    const double before = service.cpu_s();
+    TRY_ASSIGN(Usage ours, run_command({options_.program, "--state", state_, "--quiet", "verify"}));
+    ours.cpu_s += service.cpu_s() - before;
+    TRY(run_pipeline(drop));
+    TRY_ASSIGN(const Usage theirs, run_pipeline("find " + shell_word(tree_) +
+                                                " -type f -print0 | xargs -0 -n 500 -P 2 cat "
+                                                ">/dev/null"));
+    comparison.ours.push_back(ours);
+    comparison.theirs.push_back(theirs);
+  }
+  report_.add(comparison);
+  return service.stop();
+}
+
+// What a scrub at a limited rate costs those who change files meanwhile.
+Status Bench::scrub_latency() {
+  const std::string changing = tree_ + "/changing";
+  TRY(make_directories(changing, 0755));
+  std::vector<double> quiet, scrubbing;
+  for (size_t round = 0; round < 4; ++round) {
+    const bool scrub = round % 2 == 1;
+    say(std::string("latency ") + (scrub ? "under a scrub" : "without one"));
+    settle();
+    ServiceRun service;
+    std::vector<std::string> options{"--scrub-every", scrub ? "1s" : "off"};
+    if (scrub) options.insert(options.end(), {"--scrub-rate", "20MB/s"});
+    TRY(service.start(options_.program, state_, tree_, options));
+    std::this_thread::sleep_for(std::chrono::duration<double>(1.5));
+    for (size_t i = 0; i < options_.changes; ++i) {
+      const std::string path = changing + "/r" + std::to_string(round) + "-" + std::to_string(i);
+      TRY_ASSIGN(const double took,
+                 timed_change(
+                     path, std::string(2000, 'x') + path, [](int) { return Status(); },
+                     [&] { return service.flush(); }));
+      (scrub ? scrubbing : quiet).push_back(took);
+    }
+    TRY(service.stop());
+  }
+  Json json{{"changes", options_.changes}};
+  for (const auto& [name, share] : {std::pair{"p50", 0.50}, std::pair{"p99", 0.99}}) {
+    const double a = percentile(scrubbing, share), b = percentile(quiet, share);
+    json[name] = Json{{"scrubbing_s", a}, {"quiet_s", b}, {"ratio", a / b}};
+    report_.row(std::string("the same under a scrub at 20 MB/s, ") + name, in_milliseconds(a),
+                "without: " + in_milliseconds(b), in_ratio(a / b));
+  }
+  report_.add("scrub_latency", json);
   return {};
 }
 

@@ -91,9 +91,11 @@ Result<Usage> run_command(const std::vector<std::string>& arguments) {
 ServiceRun::~ServiceRun() { (void)stop().ok(); }
 
 Result<Usage> ServiceRun::start(const std::string& program, const std::string& state,
-                                const std::string& tree) {
+                                const std::string& tree, const std::vector<std::string>& options) {
   const double start = now_s();
-  TRY_ASSIGN(pid_, spawn({program, "--state", state, "--quiet", "watch", "tree=" + tree}));
+  std::vector<std::string> command{program, "--state", state, "--quiet", "watch", "tree=" + tree};
+  command.insert(command.end(), options.begin(), options.end());
+  TRY_ASSIGN(pid_, spawn(command));
   sampling_ = true;
   sampler_ = std::thread([this] { sample(); });
   while (!connect(state + "/api.sock").ok()) {

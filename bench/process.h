@@ -37,8 +37,8 @@ class ServiceRun {
   ServiceRun& operator=(const ServiceRun&) = delete;
 
   // Returns when a flush that began as soon as the socket was there has been answered.
-  Result<Usage> start(const std::string& program, const std::string& state,
-                      const std::string& tree);
+  Result<Usage> start(const std::string& program, const std::string& state, const std::string& tree,
+                      const std::vector<std::string>& options = {});
   Status flush();  // over a connection of our own, kept open: no process is started for it
   Status stop();   // SIGTERM; an exit code other than 0 is an error
   double cpu_s() const;

@@ -14,6 +14,7 @@ namespace holdfast {
 
 namespace {
 constexpr size_t kUnwatchedMax = 4096;
+constexpr size_t kHiddenShown = 5;
 
 bool is_below(const std::string& path, const std::string& dir) {
   return path == dir || path.starts_with(dir + "/");
@@ -351,7 +352,15 @@ std::string Engine::coverage_of(const RootState& root, bool scanning) const {
                : "partial: " + std::to_string(unwatched) + " of " + std::to_string(all) +
                      " directories are polled " + every;
   }
-  return scanning ? "scanning" : "full";
+  if (scanning) return "scanning";
+  std::string hidden;
+  size_t count = 0;
+  for (const auto& [path, hides] : root.mounts) {
+    if (hides && ++count <= kHiddenShown)
+      hidden += (hidden.empty() ? "" : ", ") + display_path(path);
+  }
+  if (count == 0) return "full";
+  return "full, but for what a mount hides: " + hidden + (count > kHiddenShown ? ", …" : "");
 }
 
 }  // namespace holdfast

@@ -6,21 +6,26 @@ namespace holdfast {
 
 std::string words_for_duration(int64_t ns) {
   if (ns < 0) return "an unknown time (the clock went back)";
-  const int64_t ms = ns / 1'000'000;
+  // Rounded to what is shown, so that a second short of an hour is an hour.
+  const int64_t ms = (ns + 500'000) / 1'000'000;
+  const int64_t seconds = (ms + 500) / 1000;
+  const int64_t minutes = (seconds + 30) / 60;
+  const int64_t hours = (minutes + 30) / 60;
   char text[64];
+  const auto print = [&](const char* format, int64_t large, int64_t small) {
+    std::snprintf(text, sizeof text, format, static_cast<long long>(large),
+                  static_cast<long long>(small));
+  };
   if (ms < 1000) {
     std::snprintf(text, sizeof text, "%lld ms", static_cast<long long>(ms));
-  } else if (ms < 60'000) {
+  } else if (ms < 59'950) {
     std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(ms) / 1000);
-  } else if (ms < 3'600'000) {
-    std::snprintf(text, sizeof text, "%lld min %lld s", static_cast<long long>(ms / 60'000),
-                  static_cast<long long>(ms / 1000 % 60));
-  } else if (ms < 48 * 3'600'000LL) {
-    std::snprintf(text, sizeof text, "%lld h %lld min", static_cast<long long>(ms / 3'600'000),
-                  static_cast<long long>(ms / 60'000 % 60));
+  } else if (seconds < 3570) {
+    print("%lld min %lld s", seconds / 60, seconds % 60);
+  } else if (minutes < 48 * 60) {
+    print("%lld h %lld min", minutes / 60, minutes % 60);
   } else {
-    std::snprintf(text, sizeof text, "%lld d %lld h", static_cast<long long>(ms / 86'400'000),
-                  static_cast<long long>(ms / 3'600'000 % 24));
+    print("%lld d %lld h", hours / 24, hours % 24);
   }
   return text;
 }

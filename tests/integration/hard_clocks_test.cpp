@@ -62,23 +62,23 @@ TEST_CASE("hard 18: a clock that is set back an hour keeps the order", "[hard2]"
   s.holdfast.require_clean(true);
 }
 
-// Not run before clocks are looked at.
-TEST_CASE("hard 18: a step of the clock is one record", "[.hard-clocks]") {
+TEST_CASE("hard 18: a step of the clock is one record", "[hard2]") {
   const Shifted s(0);
   s.put("a", "before");
   s.clock.set(-kHour);
   for (int i = 0; i < 5; ++i) s.put("a", "after " + std::to_string(i));
   const auto steps = s.holdfast.lines({"log", "--kind", "clock_step"});
   REQUIRE(steps.size() == 1);
-  REQUIRE_THAT(steps[0].at("note").get<std::string>(), Contains("1h") || Contains("3600"));
+  REQUIRE(std::abs(steps[0].at("amount_ns").get<int64_t>() + kHour) < kSecond);
+  REQUIRE_THAT(steps[0].at("note").get<std::string>(), Contains("set back by 1 h"));
 }
 
-TEST_CASE("hard 19: a file server that is 90 seconds ahead is one record", "[.hard-clocks]") {
+TEST_CASE("hard 19: a file server that is 90 seconds ahead is one record", "[hard2]") {
   const Shifted s(-90 * kSecond);  // the kernel stamps the files, so its clock is the fast one
   for (int i = 0; i < 10; ++i) s.put("f" + std::to_string(i), "text");
   const auto skews = s.holdfast.lines({"log", "--kind", "clock_skew"});
   REQUIRE(skews.size() == 1);
-  REQUIRE_THAT(skews[0].at("note").get<std::string>(), Contains("90"));
+  REQUIRE(std::abs(skews[0].at("amount_ns").get<int64_t>() - 90 * kSecond) < kSecond);
   REQUIRE(s.holdfast.run({"status", "--check"}).exit_code == 3);
 }
 

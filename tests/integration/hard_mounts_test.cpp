@@ -69,14 +69,12 @@ TEST_CASE("hard 21: a root that was unmounted while nobody looked loses nothing"
 }
 
 // Not run before the service looks at the table of mounts.
-TEST_CASE("hard 21: a root that is unmounted is lost and resumes when it is back",
-          "[.hard-mounts]") {
+TEST_CASE("hard 21: a root that is unmounted is lost and resumes when it is back", "[hard2]") {
   if (!is_root_for("mounting and unmounting the root")) return;
   unmount_and_mount([](Watched&, LoopMount& disk) { disk.unmount(); }, [](Watched&) {});
 }
 
-TEST_CASE("hard 21: another file system in the root's place is not taken for the root",
-          "[.hard-mounts]") {
+TEST_CASE("hard 21: another file system in the root's place is not taken for the root", "[hard2]") {
   if (!is_root_for("mounting and unmounting the root")) return;
   enter_mount_namespace();
   WorkDir work;
@@ -95,7 +93,7 @@ TEST_CASE("hard 21: another file system in the root's place is not taken for the
   w.holdfast.require_restores(w.work, w.begin, tree);
 }
 
-TEST_CASE("hard 22: something mounted over a directory is a gap", "[.hard-mounts]") {
+TEST_CASE("hard 22: something mounted over a directory is a gap", "[hard2]") {
   if (!is_root_for("mounting over a watched directory")) return;
   enter_mount_namespace();
   WorkDir work;
@@ -218,7 +216,7 @@ TEST_CASE("hard 23: what cannot be watched is looked at by every flush", "[hard2
 }
 
 // Not run before a root without a watcher is polled.
-TEST_CASE("hard 23: a root that cannot be watched at all is polled", "[.hard-mounts]") {
+TEST_CASE("hard 23: a root that cannot be watched at all is polled", "[hard2]") {
   if (!is_root_for("limits in a user namespace")) return;
   const Limited limited(with_limit("max_inotify_instances", 0));
   limited.holdfast.flush();

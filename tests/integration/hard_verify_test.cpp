@@ -1,6 +1,5 @@
 // Hard cases that only reading again finds: rot below the file system, stores through mappings,
-// writes that no event tells. Their tag is hidden until `verify` is there: run them with
-// "[hard3]".
+// writes that no event tells.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
