@@ -259,11 +259,7 @@ Status Api::accept(const ApiRequest& request, ApiSink& sink) {
   Json json;
   json["accepted"] = Json::array();
   for (const Record& version : versions) {
-    TRY(gate_.with_engine([version](Engine& engine, const Gate::Done& done) {
-      engine.read_anew(version, Engine::Reread::kAccept, [done](Result<Record> record) {
-        done(record.ok() ? Status() : Status(record.error()));
-      });
-    }));
+    TRY(gate_.read_anew(version, Engine::Reread::kAccept));
     TRY_ASSIGN(auto txn, state_.env->begin_read());
     Query query(state_, *txn);
     TRY_ASSIGN(const auto now, state_.journal->version(*txn, version.node, Sequence{~0ull}));

@@ -18,6 +18,14 @@ std::vector<std::string> split_lines(const std::string& text) {
 }
 }  // namespace
 
+Status Gate::read_anew(const Record& version, Engine::Reread reread) {
+  return with_engine([version, reread](Engine& engine, const Done& done) {
+    engine.read_anew(version, reread, [done](const Result<Record>& record) {
+      done(record.ok() ? Status() : Status(record.error()));
+    });
+  });
+}
+
 DirectGate::~DirectGate() {
   if (engine_) {
     if (auto status = engine_->stop(); !status.ok()) log_.error(status.error().message);

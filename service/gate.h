@@ -23,8 +23,10 @@ class Gate {
   virtual Result<EngineStatus> status() = 0;
   // Runs `call` on the engine's thread, and returns what it hands to `done`, which it may keep and
   // call from a later step(). `call` must own what it uses: the caller may be gone by then.
-  using Done = std::function<void(Status)>;
+  using Done = std::function<void(const Status&)>;
   virtual Status with_engine(std::function<void(Engine&, Done)> call) = 0;
+  // Has the engine read a version's file again, and journal what is there.
+  Status read_anew(const Record& version, Engine::Reread reread);
   // Whether a service watches: else the journal is as old as its last record.
   virtual bool watches() const = 0;
   // Waits until the journal's head is beyond `after`, the time is over, or the service stops

@@ -60,12 +60,7 @@ Result<Sequence> heal_one(State& state, Gate& gate, const OpenVerdict& open) {
     return make_error(ErrorCode::kNotFound, "its good content was never stored");
   }
   // What cannot be read cannot be kept either; that is no reason to leave the file as it is.
-  const Record damaged = version;
-  auto kept = gate.with_engine([damaged](Engine& engine, const Gate::Done& done) {
-    engine.read_anew(damaged, Engine::Reread::kDamaged, [done](Result<Record> record) {
-      done(record.ok() ? Status() : Status(record.error()));
-    });
-  });
+  const Status kept = gate.read_anew(version, Engine::Reread::kDamaged);
   if (!kept.ok() && kept.error().code != ErrorCode::kFailed) return kept.error();
 
   TRY_ASSIGN(auto txn, state.env->begin_read());

@@ -54,7 +54,7 @@ class ServiceGate final : public Gate {
   }
   Status with_engine(std::function<void(Engine&, Done)> call) override {
     auto done = ask<bool>([this, call](auto answer) {
-      call(engine_, [answer](Status status) {
+      call(engine_, [answer](const Status& status) {
         (*answer)(status.ok() ? Result<bool>(true) : Result<bool>(status.error()));
       });
     });

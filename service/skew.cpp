@@ -73,12 +73,11 @@ std::optional<int64_t> amount_of_note(const std::string& note) {
   if (std::sscanf(note.c_str(), "%c%12lld.%3lld %c%n", &sign, &seconds, &ms, &unit, &used) != 4) {
     return std::nullopt;
   }
-  // Only what words_for_amount() writes: the numbers say the same again.
+  if (seconds < 0 || seconds > 9'000'000'000) return std::nullopt;
   const int64_t size_ns = (int64_t{seconds} * 1000 + ms) * 1'000'000;
   const int64_t ns = sign == '-' ? -size_ns : size_ns;
-  if (seconds < 0 || seconds > 9'000'000'000 || !note.starts_with(words_for_amount(ns))) {
-    return std::nullopt;
-  }
+  // Only what words_for_amount() writes: the numbers say the same again.
+  if (!note.starts_with(words_for_amount(ns))) return std::nullopt;
   return ns;
 }
 

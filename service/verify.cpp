@@ -141,11 +141,7 @@ Status Verifier::journal_found(VerifyResult& into) {
     const Record version = moved.item.version;
     Status told;
     if (verdict == Verdict::kSuspect) {
-      told = gate_.with_engine([version](Engine& engine, const Gate::Done& done) {
-        engine.read_anew(version, Engine::Reread::kSuspect, [done](Result<Record> record) {
-          done(record.ok() ? Status() : Status(record.error()));
-        });
-      });
+      told = gate_.read_anew(version, Engine::Reread::kSuspect);
       *reported = told.ok();
       if (!told.ok() && told.error().code != ErrorCode::kInterrupted) told = {};
     } else {

@@ -77,15 +77,14 @@ std::vector<WitnessedChange> TreeWitness::changes() {
       REQUIRE((got == 0 || errno == EAGAIN));
       return all;
     }
-    auto left = static_cast<size_t>(got);
-    const auto* event = reinterpret_cast<const fanotify_event_metadata*>(buffer);
-    for (; FAN_EVENT_OK(event, left); event = FAN_EVENT_NEXT(event, left)) {
+    // Events follow each other at multiples of 4 bytes, so each head is copied out.
+    fanotify_event_metadata event = {};
+    for (const char *at = buffer, *end = buffer + got; at < end; at += event.event_len) {
+      std::memcpy(&event, at, sizeof event);
       WitnessedChange change;
-      change.mask = event->mask;
-      change.pid = event->pid;
-      if (event->event_len > event->metadata_len) {
-        change.path = name_of(reinterpret_cast<const char*>(event) + event->metadata_len);
-      }
+      change.mask = event.mask;
+      change.pid = event.pid;
+      if (event.event_len > event.metadata_len) change.path = name_of(at + event.metadata_len);
       all.push_back(std::move(change));
     }
   }
