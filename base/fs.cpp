@@ -256,13 +256,21 @@ Status write_full(int fd, std::string_view bytes) {
 Result<std::string> read_whole_file(const std::string& path, size_t bytes_max) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return errno_error(errno, "opening " + path);
-  std::string bytes(bytes_max + 1, '\0');
-  TRY_ASSIGN(const size_t size, pread_full(fd.get(), bytes.data(), bytes.size(), 0));
-  if (size > bytes_max) {
-    return make_error(ErrorCode::kFailed, path + " is larger than expected");
+  // The size cannot be asked for: files of /proc say 0.
+  std::string bytes;
+  for (size_t size = 0;;) {
+    if (size > bytes_max) {
+      return make_error(ErrorCode::kFailed, path + " is larger than expected");
+    }
+    bytes.resize(std::min(bytes_max + 1, size + std::max<size_t>(size, 16 * 1024)));
+    TRY_ASSIGN(const size_t got,
+               pread_full(fd.get(), bytes.data() + size, bytes.size() - size, size));
+    size += got;
+    if (size < bytes.size()) {
+      bytes.resize(size);
+      return bytes;
+    }
   }
-  bytes.resize(size);
-  return bytes;
 }
 
 Status write_file_durably(const std::string& path, std::string_view bytes, uint32_t mode) {

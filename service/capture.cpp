@@ -31,9 +31,9 @@ bool same_content_stamp(const StatxResult& a, const StatxResult& b) {
   return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns;
 }
 
-uint32_t doubts_of(Writers before, Writers after) {
-  if (before == Writers::kSome || after == Writers::kSome) return kFlagWriter;
-  return before == Writers::kUnknown || after == Writers::kUnknown ? kFlagUnprobed : 0u;
+uint32_t doubts_of(Writers writers) {
+  if (writers == Writers::kSome) return kFlagWriter;
+  return writers == Writers::kUnknown ? kFlagUnprobed : 0u;
 }
 
 std::vector<Xattr> to_xattrs(const XattrList& list) {
@@ -252,9 +252,9 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
     result.stat = to_file_stat(before);
     result.sparse = before.blocks * 512 < before.size;
     result.awaited.clear();
-    // Asked before and after: who comes and goes in between has to move a stamp.
-    const bool content_may_move = before.size > 0;
-    const Writers writers = content_may_move ? ask_for_writers(fd) : Writers::kNone;
+    // Asked after the stamps and before the content: who comes later has to move a stamp, even
+    // through a mapping, whose pages are not writable yet.
+    result.doubts = doubts_of(before.size > 0 ? ask_for_writers(fd) : Writers::kNone);
     // The coarse clock is the one that the kernel stamps with.
     const int64_t now_ns = read_clock_ns(CLOCK_REALTIME_COARSE);
     if (auto status = read_content(task, fd, before, result); !status.ok()) {
@@ -265,7 +265,6 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
       return;
     }
     if (auto xattrs = read_xattrs(fd); xattrs.ok()) result.xattrs = to_xattrs(*xattrs);
-    result.doubts = doubts_of(writers, content_may_move ? ask_for_writers(fd) : writers);
     if (is_racy(task.fs, before.ctime_ns, now_ns)) result.doubts |= kFlagRacy;
     auto after = statx_fd(fd);
     if (after.ok() && same_content_stamp(before, *after)) {

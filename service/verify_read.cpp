@@ -21,8 +21,10 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kReadBytes = 1024 * 1024;
+// At a limited rate: others wait for the disk no longer than this takes.
+constexpr size_t kLimitedReadBytes = 128 * 1024;
 constexpr size_t kAlignment = 4096;  // of buffer, offset and length for O_DIRECT
-constexpr int64_t kBurstNs = 200'000'000;
+constexpr int64_t kBurstNs = 20'000'000;
 // linux/ioprio.h, which Debian's kernel headers have only since Linux 6.1.
 constexpr int kIoprioWhoProcess = 1;
 constexpr int kIoprioIdle = 3 << 13;
@@ -80,6 +82,7 @@ DiskReader::DiskReader(RateLimit& rate, const std::atomic<bool>& cancelled)
 
 Result<ContentHash> DiskReader::read_all(int fd, uint64_t size, bool sparse) {
   ContentHasher hasher;
+  const size_t read_bytes = rate_.is_limited() ? kLimitedReadBytes : kReadBytes;
   uint64_t at = 0, hole_end = 0;
   for (;;) {
     if (sparse && at >= hole_end && at < size) {
@@ -94,7 +97,7 @@ Result<ContentHash> DiskReader::read_all(int fd, uint64_t size, bool sparse) {
       }
     }
     const uint64_t want =
-        sparse && hole_end > at ? std::min<uint64_t>(hole_end - at, kReadBytes) : kReadBytes;
+        sparse && hole_end > at ? std::min<uint64_t>(hole_end - at, read_bytes) : read_bytes;
     const size_t aligned = (want + kAlignment - 1) / kAlignment * kAlignment;
     if (cancelled_ || !rate_.take(std::min<uint64_t>(aligned, size > at ? size - at : 0))) {
       return make_error(ErrorCode::kInterrupted, "interrupted");

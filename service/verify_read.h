@@ -25,6 +25,7 @@ class RateLimit {
   // Returns when `bytes` more may be read, or false once stop() was called.
   bool take(uint64_t bytes);
   void stop();
+  bool is_limited() const { return rate_ > 0; }
 
  private:
   const uint64_t rate_;
