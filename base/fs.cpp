@@ -33,8 +33,12 @@ Result<Fd> open_step(int dir_fd, const std::string& path, int flags, uint32_t mo
   }
 }
 
+// Times that 64 bits of nanoseconds cannot hold (before 1678, after 2261) become the outermost
+// ones.
 int64_t to_ns(const statx_timestamp& time) {
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  constexpr int64_t kSecondsMax = INT64_MAX / 1'000'000'000 - 1;
+  const int64_t seconds = std::clamp<int64_t>(time.tv_sec, -kSecondsMax, kSecondsMax);
+  return seconds * 1'000'000'000 + time.tv_nsec;
 }
 
 // linux/stat.h since 6.8: an id that no later mount gets again. Older kernels ignore the bit.

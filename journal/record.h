@@ -90,6 +90,9 @@ enum RecordFlag : uint32_t {
   kFlagOwn = 1u << 12,          // Holdfast's own write: a restore, a heal, a seed
   kFlagDamaged = 1u << 13,      // the content is the damaged one that a heal or accept found
 };
+// What a record says of its content, and goes on saying while name and attributes change.
+inline constexpr uint32_t kFlagsOfContent =
+    kFlagSparse | kFlagUnstable | kFlagRacy | kFlagUnreadable | kFlagWriter | kFlagUnprobed;
 std::vector<std::string> record_flag_names(uint32_t flags);
 
 // What statx says, as far as it is journaled. Times are nanoseconds since 1970, signed.

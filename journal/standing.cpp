@@ -14,9 +14,12 @@ StandingChange standing_change(const Record& record, const std::optional<Standin
     default: break;
   }
   if (stands(record.verdict)) {
-    // The first one stays, unless what is found now is graver.
+    // The first one stays, unless what is found now is graver. A finding takes over from one that
+    // is as grave: it is of a later version, which is the one to heal.
     const bool graver = now && is_corruption(record.verdict) && !is_corruption(now->verdict);
-    return !now || graver ? StandingChange::kOpen : StandingChange::kNone;
+    const bool milder = now && !is_corruption(record.verdict) && is_corruption(now->verdict);
+    const bool later = record.kind == RecordKind::kVerify && !milder;
+    return !now || graver || later ? StandingChange::kOpen : StandingChange::kNone;
   }
   const bool sound = record.kind == RecordKind::kVerify && record.verdict == Verdict::kOk;
   return now && sound && ends_by_itself(now->verdict) ? StandingChange::kClose

@@ -64,8 +64,15 @@ uint64_t handle_id(const std::string& file_handle) {
   return file_handle.empty() ? 0 : xxh3_64(file_handle);
 }
 
+int64_t granularity_of(const FsTraits& fs, int64_t ctime_ns) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  if (ctime_ns % kSecond == 0) return 2 * kSecond;
+  return fs.fine_stamps ? 0 : fs.granularity_ns;
+}
+
 bool is_racy(const FsTraits& fs, int64_t ctime_ns, int64_t now_ns) {
-  return !fs.fine_stamps && ctime_ns >= now_ns - fs.granularity_ns;
+  const int64_t granularity = granularity_of(fs, ctime_ns);
+  return granularity > 0 && ctime_ns >= now_ns - granularity;
 }
 
 bool PendingChunks::claim(const ChunkId& id) {

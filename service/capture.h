@@ -31,6 +31,11 @@ inline constexpr int kCaptureAttemptsMax = 3;
 FileStat to_file_stat(const StatxResult& statx);
 uint64_t handle_id(const std::string& file_handle);  // 0 for ""
 
+// How far apart two changes have to be, to show in the ctime for sure; 0: any two. A ctime of a
+// whole second comes from inodes that hold no nanoseconds (ext3, and ext4 with inodes of 128
+// bytes), which nothing else tells from others of their file system.
+int64_t granularity_of(const FsTraits& fs, int64_t ctime_ns);
+
 // Whether one more change, after statx() said `ctime_ns` at `now_ns` of the file system's clock,
 // could leave the same ctime.
 bool is_racy(const FsTraits& fs, int64_t ctime_ns, int64_t now_ns);

@@ -137,7 +137,8 @@ class Engine {
   // suspect, or as the damaged one, kept beside the good one. Calls back from step().
   void read_anew(const Record& version, Reread reread, std::function<void(Result<Record>)> done);
   // Puts a durable file with the version's content in its place, under all its names.
-  Result<Record> put_healed(const Record& version, int dir_fd, const std::string& temporary);
+  Result<Record> put_healed(const Record& version, const FileStat& damaged, int dir_fd,
+                            const std::string& temporary);
   // An answer to the open verdict of record `since`, where its file is not what it was.
   Result<Sequence> answer(RecordKind kind, NodeId root, Sequence since, const std::string& note);
   // Until it is called with 0, what appears as it was at `at` is a restore's own writing.
@@ -202,6 +203,7 @@ class Engine {
   Result<std::optional<Sequence>> earlier_version(const Record& record, NodeId node);
   Result<bool> is_own_write(size_t root, const Record& record);
   Result<bool> is_known_damage(const Record& before, const Record& now);
+  Result<bool> keep_good_content(const Record& before, Record& now);
   Status journal_finding(size_t root, const Record& before, const Record& now);
   void tell(const Record& record);
   Status note_incidents(const Record& record, WriteTxn& open);

@@ -152,7 +152,7 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
   Record record = *place.version;
   record.kind = place.how == Place::How::kLink ? RecordKind::kLink : RecordKind::kRename;
   record.verdict = Verdict::kAttrOnly;
-  record.flags = (record.flags & kFlagSparse) | (offline ? kFlagOffline : 0u) |
+  record.flags = (record.flags & kFlagsOfContent) | (offline ? kFlagOffline : 0u) |
                  (place.old ? kFlagReplaced : 0u);
   record.prev = place.version->seq;
   record.parent = dir;
@@ -172,6 +172,10 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
     const bool unwatched = root.watcher && !root.watcher->watches(place.node);
     const uint64_t epoch = std::min(epoch_, lowest_epoch().value_or(epoch_));
     if (looking || unwatched) root.dirty->add_dir(place.node, true, epoch, clock_.boottime_ns());
+  } else if ((record.flags & (kFlagRacy | kFlagUnstable)) != 0) {
+    // What was still to be read once more was to be read under the old name.
+    const int64_t later = options_.settle_ns + granularity_of(roots_[index]->fs, stat.ctime_ns);
+    roots_[index]->dirty->add_doubt(dir, name, epoch_, clock_.boottime_ns() + later);
   }
   return append(record);
 }
@@ -186,14 +190,27 @@ Status Engine::apply_move(size_t index, const CaptureResult& result, Record& rec
   record.kind = linked ? RecordKind::kLink : RecordKind::kRename;
   record.node = place.node;
   record.prev = before.seq;
+  TRY(keep_good_content(before, record));
   TRY(judge(index, before, true, result, record));
+  const Record found = record;
+  const bool finding = is_corruption(found.verdict) || found.verdict == Verdict::kReadError;
+  if (finding) {  // it moved, and then the good version is told apart from what is there
+    record.content = before.content;
+    record.hash = before.hash;
+    record.stat.size = before.stat.size;
+    record.xattrs = before.xattrs;
+    record.verdict = Verdict::kAttrOnly;
+    record.flags = (before.flags & kFlagsOfContent) | (record.flags & kFlagOffline);
+    record.note.clear();
+  }
   if (place.old) record.flags |= kFlagReplaced;
   if (!linked) {
     record.from_parent = place.from_parent;
     record.from_name = place.from_name;
   }
   count(index, linked ? 1 : 0, bytes_of(record) - (linked ? 0 : bytes_of(before)));
-  return append(record);
+  TRY(append(record));
+  return finding ? journal_finding(index, record, found) : Status();
 }
 
 Result<bool> Engine::alive(NodeId dir) {
@@ -271,7 +288,8 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
     root.dirty->add_name(result.dir, result.name, epoch_, now + hold);
   }
   if ((result.doubts & kFlagRacy) != 0) {  // read once more when no change can hide any longer
-    root.dirty->add_doubt(result.dir, result.name, epoch_, now + hold + root.fs.granularity_ns);
+    root.dirty->add_doubt(result.dir, result.name, epoch_,
+                          now + hold + granularity_of(root.fs, result.stat.ctime_ns));
   }
   if (result.type == FileType::kDir) {  // became a directory since it was looked at
     root.dirty->add_name(result.dir, result.name, epoch, now);
@@ -322,12 +340,7 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
     record.content = before.content;
     record.hash = before.hash;
   }
-  TRY_ASSIGN(const bool damaged, is_known_damage(before, record));
-  if (damaged) {  // its attributes changed; its version goes on being the good one
-    record.content = before.content;
-    record.hash = before.hash;
-    record.stat.size = before.stat.size;
-  }
+  TRY_ASSIGN(const bool damaged, keep_good_content(before, record));
   const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
   const bool same_content = before.content == record.content && before.hash == record.hash;
   const bool offline = (record.flags & kFlagOffline) != 0;

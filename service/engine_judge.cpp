@@ -138,7 +138,7 @@ Result<bool> Engine::is_own_write(size_t index, const Record& record) {
          version->stat.mtime_ns == record.stat.mtime_ns;
 }
 
-// Whether the content is the damaged one of an open verdict, so that it must not become a version.
+// Whether the content is the damaged one of an open verdict.
 Result<bool> Engine::is_known_damage(const Record& before, const Record& now) {
   if (now.content == before.content && now.hash == before.hash) return false;
   TRY_ASSIGN(WriteTxn * open, txn());
@@ -148,13 +148,27 @@ Result<bool> Engine::is_known_damage(const Record& before, const Record& now) {
   return finding.note.starts_with(words_of_damage(now));
 }
 
+// Where the content is the damaged one of an open verdict, `now` gets the good one of before:
+// damage must not become a version because the file's name or attributes changed.
+Result<bool> Engine::keep_good_content(const Record& before, Record& now) {
+  TRY_ASSIGN(const bool damaged, is_known_damage(before, now));
+  if (!damaged) return false;
+  now.content = before.content;
+  now.hash = before.hash;
+  now.stat.size = before.stat.size;
+  return true;
+}
+
 // Journals a verdict that the file's version must survive: the record carries the version of
-// before, and says in words what is on the disk. Told once.
+// before, and says in words what is on the disk. Told once for each version.
 Status Engine::journal_finding(size_t index, const Record& before, const Record& now) {
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto standing, state_.journal->standing_of(*open, before.node));
   const bool graver = standing && is_corruption(now.verdict) && !is_corruption(standing->verdict);
-  if (standing && !graver) return {};
+  if (standing && !graver) {
+    TRY_ASSIGN(const Record told, state_.journal->record(*open, standing->since));
+    if (told.content == before.content && told.hash == before.hash) return {};
+  }
   Record record = before;
   record.kind = RecordKind::kVerify;
   record.verdict = now.verdict;
@@ -164,9 +178,7 @@ Status Engine::journal_finding(size_t index, const Record& before, const Record&
   record.name = now.name;
   record.from_parent = {};
   record.from_name.clear();
-  constexpr uint32_t kOfContent =
-      kFlagSparse | kFlagMtimeSet | kFlagWriter | kFlagUnprobed | kFlagRacy;
-  record.flags = (before.flags & kOfContent) | (now.flags & kFlagOffline);
+  record.flags = (before.flags & (kFlagsOfContent | kFlagMtimeSet)) | (now.flags & kFlagOffline);
   record.note =
       now.verdict == Verdict::kReadError || now.verdict == Verdict::kUnstableMedia
           ? now.note

@@ -14,6 +14,26 @@
 
 namespace holdfast {
 
+namespace {
+
+// Nobody must have written what would be gone with the damaged file, or be about to.
+Status still_as_read(int dir_fd, const std::string& name, const FileStat& damaged) {
+  auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
+  if (!fd.ok() && fd.error().code == ErrorCode::kNotFound) {
+    return make_error(ErrorCode::kChanged, "it went while it was being healed");
+  }
+  auto live = statx_name(dir_fd, name);
+  if (!live.ok() || to_file_stat(*live) != damaged) {
+    return make_error(ErrorCode::kChanged, "it changed while it was being healed");
+  }
+  if (fd.ok() && ask_for_writers(fd->get()) == Writers::kSome) {
+    return make_error(ErrorCode::kChanged, "a program has opened it for writing");
+  }
+  return {};
+}
+
+}  // namespace
+
 std::optional<size_t> Engine::index_of(NodeId root) const {
   for (size_t i = 0; i < roots_.size(); ++i) {
     if (roots_[i]->root.node == root) return i;
@@ -153,6 +173,19 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
   } else {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto standing, state_.journal->standing_of(*open, found.node));
+    TRY_ASSIGN(const bool known, is_known_damage(before, record));
+    const bool edited = record.stat.size != before.stat.size ||
+                        record.stat.mtime_ns != before.stat.mtime_ns ||
+                        record.stat.ctime_ns != before.stat.ctime_ns;
+    if (edited && !known) {
+      return refuse(ErrorCode::kChanged,
+                    "it was changed after the damage was found, and healing would undo that");
+    }
+    if ((record.flags & kFlagWriter) != 0) {
+      return refuse(ErrorCode::kChanged,
+                    "a program has it open for writing, and would go on in the damaged file; stop "
+                    "the program first");
+    }
     record.kind = RecordKind::kModify;
     record.verdict = standing ? standing->verdict : Verdict::kCorrupt;
     record.flags |= kFlagDamaged;
@@ -160,7 +193,9 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
     TRY(append(record));
     Record good = before;
     good.kind = RecordKind::kVerify;
-    good.verdict = Verdict::kOk;
+    // What ends by itself would end with a verdict that it is sound, and it is not healed yet.
+    const bool ending = standing && ends_by_itself(standing->verdict);
+    good.verdict = ending ? standing->verdict : Verdict::kOk;
     good.prev = record.seq;
     good.note = "the last good content goes on being the file's version";
     TRY(append(good));
@@ -172,18 +207,22 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
 
 // Gives all names of the node the new file `temporary`, which holds its good content and is
 // durable.
-Result<Record> Engine::put_healed(const Record& version, int dir_fd, const std::string& temporary) {
+Result<Record> Engine::put_healed(const Record& version, const FileStat& damaged, int dir_fd,
+                                  const std::string& temporary) {
   if (stall_) return *stall_;
   const auto index = index_of(version.root);
   if (!index) return make_error(ErrorCode::kNotFound, "its root is not watched any more");
+  const uint64_t generation = generation_;
+  drain_watchers();
   auto healed = [&]() -> Result<Record> {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto newest, state_.journal->version(*open, version.node, kHead));
-    auto live = statx_name(dir_fd, version.name);
-    const bool same =
-        newest && newest->seq == version.seq && (!live.ok() || live->inode == version.stat.inode);
-    if (!same) return make_error(ErrorCode::kChanged, "it changed while it was being healed");
+    if (generation != generation_ || !newest || newest->seq != version.seq) {
+      return make_error(ErrorCode::kChanged, "it changed while it was being healed");
+    }
     TRY_ASSIGN(const auto links, other_names(*index, version));
+    TRY(still_as_read(dir_fd, version.name, damaged));
+    for (const auto& [other, name] : links) TRY(still_as_read(other->get(), name, damaged));
     for (size_t i = 0; i < links.size(); ++i) {
       const int other = links[i].first->get();
       const std::string& name = links[i].second;

@@ -18,12 +18,15 @@ std::vector<std::string> split_lines(const std::string& text) {
 }
 }  // namespace
 
-Status Gate::read_anew(const Record& version, Engine::Reread reread) {
-  return with_engine([version, reread](Engine& engine, const Done& done) {
-    engine.read_anew(version, reread, [done](const Result<Record>& record) {
+Result<Record> Gate::read_anew(const Record& version, Engine::Reread reread) {
+  auto there = std::make_shared<Record>();
+  TRY(with_engine([version, reread, there](Engine& engine, const Done& done) {
+    engine.read_anew(version, reread, [done, there](const Result<Record>& record) {
+      if (record.ok()) *there = *record;
       done(record.ok() ? Status() : Status(record.error()));
     });
-  });
+  }));
+  return *there;
 }
 
 DirectGate::~DirectGate() {

@@ -25,8 +25,8 @@ class Gate {
   // call from a later step(). `call` must own what it uses: the caller may be gone by then.
   using Done = std::function<void(const Status&)>;
   virtual Status with_engine(std::function<void(Engine&, Done)> call) = 0;
-  // Has the engine read a version's file again, and journal what is there.
-  Status read_anew(const Record& version, Engine::Reread reread);
+  // Has the engine read a version's file again, and journal what is there: returns that record.
+  Result<Record> read_anew(const Record& version, Engine::Reread reread);
   // Whether a service watches: else the journal is as old as its last record.
   virtual bool watches() const = 0;
   // Waits until the journal's head is beyond `after`, the time is over, or the service stops

@@ -60,7 +60,7 @@ Result<Sequence> heal_one(State& state, Gate& gate, const OpenVerdict& open) {
     return make_error(ErrorCode::kNotFound, "its good content was never stored");
   }
   // What cannot be read cannot be kept either; that is no reason to leave the file as it is.
-  const Status kept = gate.read_anew(version, Engine::Reread::kDamaged);
+  const auto kept = gate.read_anew(version, Engine::Reread::kDamaged);
   if (!kept.ok() && kept.error().code != ErrorCode::kFailed) return kept.error();
 
   TRY_ASSIGN(auto txn, state.env->begin_read());
@@ -76,8 +76,9 @@ Result<Sequence> heal_one(State& state, Gate& gate, const OpenVerdict& open) {
   if (written.ok()) {
     const auto shared_dir = std::make_shared<Fd>(std::move(dir));
     const Record good = *newest;
+    const FileStat damaged = kept.ok() ? kept->stat : version.stat;
     written = gate.with_engine([=](Engine& engine, const Gate::Done& done) {
-      auto healed = engine.put_healed(good, shared_dir->get(), temporary);
+      auto healed = engine.put_healed(good, damaged, shared_dir->get(), temporary);
       if (healed.ok()) *seq = healed->seq;
       done(healed.ok() ? Status() : Status(healed.error()));
     });

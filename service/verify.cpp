@@ -141,7 +141,8 @@ Status Verifier::journal_found(VerifyResult& into) {
     const Record version = moved.item.version;
     Status told;
     if (verdict == Verdict::kSuspect) {
-      told = gate_.read_anew(version, Engine::Reread::kSuspect);
+      const auto read = gate_.read_anew(version, Engine::Reread::kSuspect);
+      told = read.ok() ? Status() : Status(read.error());
       *reported = told.ok();
       if (!told.ok() && told.error().code != ErrorCode::kInterrupted) told = {};
     } else {

@@ -46,9 +46,14 @@ TEST_CASE_METHOD(StandingFixture, "a grave verdict stays open until it is answer
     change(RecordKind::kDelete, file, root, "file", 20);
     CHECK(open_verdict() == Verdict::kCorrupt);
   }
-  SECTION("the first one counts") {
-    judge(RecordKind::kVerify, Verdict::kCorrupt);
+  SECTION("what an event shows does not take over") {
+    judge(RecordKind::kModify, Verdict::kCorrupt);
     CHECK(must(journal->standing_of(reader(), file))->since == since);
+  }
+  SECTION("a finding of a later version does, and a milder one does not") {
+    const Sequence later = judge(RecordKind::kVerify, Verdict::kCorrupt);
+    judge(RecordKind::kVerify, Verdict::kReadError);
+    CHECK(must(journal->standing_of(reader(), file))->since == later);
   }
   SECTION("accepted") {
     judge(RecordKind::kAccept, Verdict::kOk);

@@ -183,6 +183,10 @@ TEST_CASE("the evidence of two records", "[verdict]") {
     other.content = {ContentKind::kChunk, {}};
     other.content.id.bytes[0] = 7;  // a crafted collision: the same hash, other bytes
     CHECK_FALSE(evidence_of(baseline, other).same_content);
+    other.flags = kFlagSparse;  // holes may move without a change
+    CHECK(evidence_of(baseline, other).same_content);
+    other.hash.bytes[0] ^= 1;
+    CHECK_FALSE(evidence_of(baseline, other).same_content);
     other = baseline;
     other.link_target = "elsewhere";
     CHECK_FALSE(evidence_of(baseline, other).same_content);

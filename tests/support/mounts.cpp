@@ -87,6 +87,8 @@ LoopMount::LoopMount(const WorkDir& work, const std::string& name, uint64_t byte
   REQUIRE(::truncate(image_.c_str(), static_cast<off_t>(bytes)) == 0);
   if (type_ == "ext4") {
     run_tool({"mkfs.ext4", "-q", "-F", "-m", "0", image_});
+  } else if (type_ == "ext3") {  // as it used to be made: inodes of 128 bytes, without nanoseconds
+    run_tool({"mkfs.ext3", "-q", "-F", "-m", "0", "-I", "128", image_});
   } else {
     run_tool({"mkfs." + type_, "-q", "-f", image_});
   }

@@ -46,7 +46,7 @@ class OverlayMount {
   Mount mount_;
 };
 
-// A file system of its own in a file: ext4, xfs or btrfs. xfs wants 300 MiB, btrfs 110 MiB.
+// A file system of its own in a file: ext4, ext3, xfs or btrfs. xfs wants 300 MiB, btrfs 110 MiB.
 class LoopMount {
  public:
   LoopMount(const WorkDir& work, const std::string& name, uint64_t bytes,
