@@ -135,6 +135,20 @@ Json heal_json(const std::vector<HealOutcome>& outcomes) {
   return list;
 }
 
+// Whether the path that had the verdict leads to another file now, or has been written by a restore
+// since. That the journal has the wanted content says nothing: with an open verdict that is so
+// while the disk holds something else.
+Result<bool> put_since(State& state, const LmdbTxn& txn, NodeId node, const Standing& standing) {
+  if (node != standing.node) return true;
+  bool put = false;
+  TRY(state.journal->for_each_version(txn, node, true, [&](const Record& record) {
+    if (record.seq <= standing.since) return Visit::kStop;
+    put = (record.flags & kFlagOwn) != 0;
+    return put ? Visit::kStop : Visit::kContinue;
+  }));
+  return put;
+}
+
 // A file with several names is one finding for each of them, and one to heal.
 uint64_t problems_left(const VerifyResult& result, const std::vector<HealOutcome>& outcomes) {
   std::set<NodeId> healed, listed;
@@ -312,10 +326,10 @@ Status Api::close_restored(const std::vector<UserPath>& paths, Sequence at) {
       if (!then.ok() || !there.ok()) continue;
       TRY_ASSIGN(const auto wanted, state_.journal->version(*txn, then->node, at));
       TRY_ASSIGN(const auto is, state_.journal->version(*txn, there->node, now));
-      if (wanted && is && wanted->content == is->content && wanted->hash == is->hash &&
-          (is->node != verdict.standing.node || is->verdict != verdict.standing.verdict)) {
-        restored.push_back(verdict.standing);
-      }
+      const bool same = wanted && is && wanted->content == is->content && wanted->hash == is->hash;
+      if (!same) continue;
+      TRY_ASSIGN(const bool put, put_since(state_, *txn, is->node, verdict.standing));
+      if (put) restored.push_back(verdict.standing);
     }
   }
   for (const Standing& standing : restored) {
