@@ -17,6 +17,8 @@ namespace {
 
 constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 constexpr size_t kProblemsShown = 5;
+// words_for_offline() in service/offline_summary.cpp.
+constexpr std::string_view kOfflineSummaryBegins = "while the service was off";
 
 // The paths that were asked for; all roots where there are none.
 Result<std::vector<UserPath>> paths_of(const Query& query, const ApiRequest& request,
@@ -34,6 +36,8 @@ Result<std::vector<UserPath>> paths_of(const Query& query, const ApiRequest& req
 
 // What the reconcile at this service's start found: the journal has absorbed it, and it is what
 // whoever verifies after a restart wants to know. Deletes and changes of content, as they stand.
+// The summary of that reconcile ends it: what is found by looking later (a sweep of a polled root,
+// events that were lost) is what goes on while the service watches, such as an ordinary delete.
 Status add_found_at_start(State& state, const std::vector<UserPath>& paths, VerifyResult& result) {
   TRY_ASSIGN(auto txn, state.env->begin_read());
   TRY_ASSIGN(const Head head, state.journal->head(*txn));
@@ -45,8 +49,13 @@ Status add_found_at_start(State& state, const std::vector<UserPath>& paths, Veri
     return start.value == 0 ? Visit::kContinue : Visit::kStop;
   }));
   if (start.value == 0) return {};
+  std::set<NodeId> listed;
+  for (const VerifyFinding& finding : result.findings) listed.insert(finding.node);
   Query query(state, *txn);
   return state.journal->for_each_record(*txn, start, false, [&](const Record& record) {
+    if (record.kind == RecordKind::kService && record.note.starts_with(kOfflineSummaryBegins)) {
+      return Visit::kStop;
+    }
     const bool kind = record.kind == RecordKind::kDelete || record.kind == RecordKind::kModify;
     if (!kind || (record.flags & kFlagOffline) == 0 || record.type != FileType::kFile) {
       return Visit::kContinue;
@@ -76,10 +85,7 @@ Status add_found_at_start(State& state, const std::vector<UserPath>& paths, Veri
     finding.seq = record.seq;
     finding.note = "found when the service started";
     finding.problem = finding.loss != "changed";
-    const bool listed =
-        std::any_of(result.findings.begin(), result.findings.end(),
-                    [&](const VerifyFinding& other) { return other.node == finding.node; });
-    if (listed) return Visit::kContinue;
+    if (!listed.insert(finding.node).second) return Visit::kContinue;
     ++result.losses[finding.loss];
     if (finding.problem) ++result.problems;
     if (result.findings.size() < kVerifyFindingsMax) {
