@@ -140,7 +140,9 @@ Status Scrub::pass() {
   for (std::optional<NodeId> next = now.next; next;) {
     const uint64_t files = verifier_->counts().files, bytes = verifier_->counts().bytes;
     VerifyResult result;
-    TRY_ASSIGN(next, verifier_->verify_nodes(*next, kBatchFiles, result));
+    TRY_ASSIGN(NodeBatch batch, verifier_->pick_nodes(*next, kBatchFiles, UINT64_MAX));
+    next = batch.next;
+    TRY(verifier_->verify_batch(std::move(batch), result));
     now.files += verifier_->counts().files - files;
     now.bytes += verifier_->counts().bytes - bytes;
     now.problems += result.problems;
