@@ -316,6 +316,36 @@ TEST_CASE("the scrub finds rot by itself, goes on after a restart, and tells whe
   REQUIRE(r.holdfast.run({"status", "--check"}).exit_code == kFoundProblems);
 }
 
+TEST_CASE("a file that a scrub never finishes is passed over after three tries", "[verify]") {
+  Watched w;
+  write_file(w.in("huge"), random_bytes_of(65 * kMiB, 1));
+  write_file(w.in("small"), "after it");
+  w.mark();
+  const auto times_begun = [&] {
+    const std::string file = w.holdfast.state() + "/scrub";
+    const TestJson json = exists(file) ? TestJson::parse(read_file(file)) : TestJson::object();
+    return json.value("times_begun", 0);
+  };
+  w.holdfast.stop();
+  const std::vector<std::string> slowly{"--scrub-every", "1s", "--scrub-rate", "100KB/s",
+                                        "data=" + w.root};
+  for (int tried = 1; tried <= 3; ++tried) {
+    w.holdfast.start(slowly);
+    REQUIRE(w.holdfast.service().wait_for_error("scrub: "));
+    while (times_begun() < tried) w.holdfast.flush();
+    // A crash counts as a shutdown does.
+    if (tried == 2) {
+      w.holdfast.kill();
+    } else {
+      w.holdfast.stop();
+    }
+    REQUIRE(w.holdfast.json({"status"}).at("scrub").at("running") == true);
+  }
+  w.holdfast.start(slowly);
+  REQUIRE(w.holdfast.service().wait_for_error("passes over " + w.in("huge")));
+  REQUIRE(w.holdfast.service().wait_for_error("scrub: 1 files"));
+}
+
 TEST_CASE("neither watching nor verifying writes into the tree", "[verify]") {
   if (!is_root_for("a fanotify listener")) return;
   Rotting r;
