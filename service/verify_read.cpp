@@ -226,6 +226,14 @@ FileReport DiskReader::verify(int dir_fd, const std::string& name, const Record&
     expected.btime_ns = report.now.stat.btime_ns;
   }
   report.moved = report.now.type != version.type || expected != report.now.stat;
+  if (report.moved && report.now.stat.inode != version.stat.inode) {
+    const auto dir = statx_fd(dir_fd);
+    if (dir.ok() && dir->mount_id != before->mount_id) {
+      report.moved = false;
+      report.set_unread("something is mounted over it");
+      return report;
+    }
+  }
   if (version.type == FileType::kSymlink && report.now.type == FileType::kSymlink) {
     return compare_link(dir_fd, name, version, fs, std::move(report));
   }

@@ -117,6 +117,24 @@ TEST_CASE("a directory that cannot be opened is not missing", "[verify]") {
   }
 }
 
+TEST_CASE("a file under a mount is neither sound nor changed", "[verify]") {
+  if (!is_root_for("mounting over a file")) return;
+  enter_mount_namespace();
+  Watched w;
+  write_file(w.in("file"), "what is watched");
+  write_file(w.out("other"), "what is mounted over it");
+  w.mark();
+  const Mount over = mount_bind(w.out("other"), w.in("file"));
+  const auto require_unread = [&] {
+    const TestJson result = verify(w.holdfast, {}, kFoundProblems);
+    REQUIRE(paths_with_loss(result, "unread") == std::set<std::string>{"file"});
+    REQUIRE(result.at("losses").size() == 1);
+  };
+  require_unread();
+  w.holdfast.stop();
+  require_unread();
+}
+
 TEST_CASE("what one may not read is not looked at, and a verify by that user goes on", "[verify]") {
   if (!is_root_for("running as another user")) return;
   if (run_process({{HOLDFAST_BINARY, "--version"}, "", {}, kNobody}).exit_code != 0) {
