@@ -13,6 +13,7 @@
 
 #include "base/fs.h"
 #include "base/hash.h"
+#include "service/capture.h"
 
 namespace holdfast {
 namespace {
@@ -145,6 +146,48 @@ TEST_CASE("what cannot be looked at is neither missing nor a failing disk", "[ve
   REQUIRE((unread.unread && !unread.missing && !unread.moved));
   REQUIRE(unread.verdict == Verdict::kNone);
   REQUIRE(unread.now.name == "file");
+}
+
+TEST_CASE("another content under the same stamps is judged by what the stamps are worth",
+          "[verify]") {
+  TempDir dir;
+  write_pieces(dir.path("file"), 5000, {{0, pattern_of(5000)}});
+  REQUIRE(::symlink("where it leads", dir.path("link").c_str()) == 0);
+  RateLimit limit(0);
+  std::atomic<bool> cancelled{false};
+  DiskReader reader(limit, cancelled);
+  for (const std::string name : {"file", "link"}) {
+    INFO(name);
+    const auto stat = statx_name(dir.fd(), name);
+    REQUIRE(stat.ok());
+    Record version;
+    version.name = name;
+    version.stat = to_file_stat(*stat);
+    version.type = name == "file" ? FileType::kFile : FileType::kSymlink;
+    version.hash = hash_of(pattern_of(5000));
+    version.link_target = "where it leads";
+    FsTraits fs;
+    fs.stable_inodes = fs.stamps_trusted = true;
+    REQUIRE(reader.verify(dir.fd(), name, version, fs).verdict == Verdict::kOk);
+    version.hash = hash_of("other bytes");
+    version.link_target = "somewhere else";
+    const FileReport rotten = reader.verify(dir.fd(), name, version, fs);
+    REQUIRE(rotten.verdict == Verdict::kCorrupt);
+    REQUIRE((!rotten.moved && !rotten.unread));
+    fs.stamps_trusted = false;
+    REQUIRE(reader.verify(dir.fd(), name, version, fs).verdict == Verdict::kSuspect);
+    fs.stamps_trusted = true;
+    version.flags = kFlagRacy;
+    REQUIRE(reader.verify(dir.fd(), name, version, fs).verdict == Verdict::kSuspect);
+    version.flags = 0;
+    version.stat.mtime_ns += 1;
+    REQUIRE(reader.verify(dir.fd(), name, version, fs).moved);
+    version.stat.mtime_ns -= 1;
+    if (name == "link") continue;
+    const Fd writer(::open(dir.path(name).c_str(), O_WRONLY | O_CLOEXEC));
+    REQUIRE(writer.valid());
+    REQUIRE(reader.verify(dir.fd(), name, version, fs).verdict == Verdict::kUnstable);
+  }
 }
 
 TEST_CASE("only errors of the medium are read errors", "[verify]") {
