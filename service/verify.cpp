@@ -38,6 +38,7 @@ bool is_problem(const std::string& loss, const Record& version, Verdict verdict)
 // (What no event told of is a finding, and so is what stays open.)
 bool is_ordinary(const Record& record) {
   switch (record.verdict) {
+    case Verdict::kNone:  // another file under the name, with nothing to compare it with
     case Verdict::kModified:
     case Verdict::kModifiedNoStamp:
     case Verdict::kMtimePreserved:
@@ -315,7 +316,11 @@ Result<bool> Verifier::judge_asked(const LmdbTxn& txn, const Moved& moved, bool 
   report.missing = deleted || (report.missing && lost);
   report.now.stat = newest->stat;
   if (report.note.empty()) report.note = newest->note;
-  const Verdict verdict = is_ordinary(*newest) ? Verdict::kOk : newest->verdict;
+  if (newest->verdict == Verdict::kNone && (newest->flags & kFlagUnreadable) != 0) {
+    report.set_unread(newest->note);
+  }
+  const bool ordinary = !report.unread && is_ordinary(*newest);
+  const Verdict verdict = ordinary ? Verdict::kOk : newest->verdict;
   add(item, report, verdict, newest->seq, into);
   return true;
 }
