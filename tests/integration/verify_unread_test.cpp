@@ -197,6 +197,13 @@ TEST_CASE("a read error stays open until the file can be read, also after a chmo
     REQUIRE(past.at("verdicts").at("read_error") == 1);
     holdfast.start({"data=" + root});
   }
+  SECTION("healed from what the store has, though nothing can be read") {
+    verify(holdfast, {"--heal"}, 0);
+    REQUIRE(holdfast.json({"status"}).at("verdicts").empty());
+    REQUIRE((read_file(root + "/file") == good));
+    verify(holdfast, {}, 0);
+    return;
+  }
   flip_bit_of_device(image, disk.path(), rotten);
   REQUIRE(::chmod((root + "/file").c_str(), 0640) == 0);
   holdfast.flush();
