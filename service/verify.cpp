@@ -13,7 +13,9 @@ namespace {
 
 constexpr int64_t kNoTimeout = INT64_MAX / 4;
 constexpr int kUnsettledRetries = 2;
-constexpr int kAskRounds = 2;  // of the engine, for what it said nothing of
+// How often the engine is asked about what it says nothing of; and where its directory is not found
+// by the name that the journal has for it, which may be one rename behind.
+constexpr int kAskRounds = 2, kAskDirRounds = 6;
 
 std::string loss_of(const Record& version, const FileReport& report, Verdict verdict) {
   if (report.unread || verdict == Verdict::kReadError) return "unread";
@@ -238,13 +240,13 @@ Status Verifier::look_at_moved(VerifyResult& into) {
     return {};
   }
   for (int round = 1; !moved.empty() && !cancelled_; ++round) {
-    TRY(ask_engine(moved, round == kAskRounds, into));
+    TRY(ask_engine(moved, round, into));
   }
   return {};
 }
 
 // Leaves those that are to be asked for again.
-Status Verifier::ask_engine(std::vector<Moved>& moved, bool last, VerifyResult& into) {
+Status Verifier::ask_engine(std::vector<Moved>& moved, int round, VerifyResult& into) {
   for (const Moved& entry : moved) {
     const Record& version = entry.item.version;
     TRY(gate_.with_engine([root = version.root, dir = version.parent, name = version.name](
@@ -262,6 +264,7 @@ Status Verifier::ask_engine(std::vector<Moved>& moved, bool last, VerifyResult& 
       TRY_ASSIGN(const bool judged, judge_asked(*txn, entry, !flushed.ok(), into));
       if (!judged) silent.push_back(std::move(entry));
     }
+    TRY(reopen_moved_dirs(*txn, silent));
   }
   moved.clear();
   DiskReader reader(rate_, cancelled_);
@@ -271,7 +274,7 @@ Status Verifier::ask_engine(std::vector<Moved>& moved, bool last, VerifyResult& 
     if (!entry.report.moved) {
       --counts_.files;  // once is enough
       take(entry.item, std::move(entry.report), into);
-    } else if (!last) {
+    } else if (round < (entry.item.dir->fd ? kAskRounds : kAskDirRounds)) {
       moved.push_back(std::move(entry));
     } else {
       const bool missing = entry.report.missing;
@@ -281,6 +284,23 @@ Status Verifier::ask_engine(std::vector<Moved>& moved, bool last, VerifyResult& 
       entry.report.missing = false;
       add(entry.item, entry.report, Verdict::kNone, {}, into);
     }
+  }
+  return {};
+}
+
+// A directory that was renamed after its names were taken is not where they said, and all that is
+// in it is sound.
+Status Verifier::reopen_moved_dirs(const LmdbTxn& txn, std::vector<Moved>& silent) {
+  std::map<NodeId, std::shared_ptr<VerifyDir>> reopened;
+  for (Moved& entry : silent) {
+    if (entry.item.dir->fd) continue;
+    std::shared_ptr<VerifyDir>& dir = reopened[entry.item.version.parent];
+    if (!dir) {
+      const auto path = state_.journal->dir_path(txn, entry.item.version.parent, Sequence{~0ull});
+      if (!path.ok() && path.error().code != ErrorCode::kNotFound) return path.error();
+      dir = path.ok() ? open_verify_dir(entry.item.dir->root, *path) : entry.item.dir;
+    }
+    entry.item.dir = dir;
   }
   return {};
 }

@@ -92,7 +92,8 @@ class Verifier {
   Status journal_found(VerifyResult& into);
   void compare_moved(Moved moved, VerifyResult& into);
   Status look_at_moved(VerifyResult& into);
-  Status ask_engine(std::vector<Moved>& moved, bool last, VerifyResult& into);
+  Status ask_engine(std::vector<Moved>& moved, int round, VerifyResult& into);
+  Status reopen_moved_dirs(const LmdbTxn& txn, std::vector<Moved>& silent);
   Result<bool> judge_asked(const LmdbTxn& txn, const Moved& moved, bool lost, VerifyResult& into);
 
   State& state_;

@@ -135,6 +135,27 @@ TEST_CASE("a file under a mount is neither sound nor changed", "[verify]") {
   require_unread();
 }
 
+TEST_CASE("directories that are renamed while verify runs are no findings", "[verify]") {
+  Watched w;
+  make_dir(w.in("a"));
+  make_directories_with_files(w.in("a"), 600);
+  w.mark();
+  const std::string stop = w.out("stop");
+  // Each rename is journaled before the next one.
+  const std::string script =
+      "cd \"$0\"; "
+      "while [ ! -e \"$1\" ]; do for pair in 'a b' 'b/d1 b/e1' 'b a' 'a/e1 a/d1'; do mv $pair && "
+      "\"$2\" --state \"$3\" flush >/dev/null || exit 1; done; done";
+  Process renaming(
+      {{"sh", "-c", script, w.root, stop, HOLDFAST_BINARY, w.holdfast.state()}, "", {}, 0});
+  for (int i = 0; i < 5; ++i) {
+    const TestJson result = verify(w.holdfast, {}, 0);
+    for (const TestJson& finding : result.at("findings")) FAIL(finding.dump());
+  }
+  write_file(stop, "");
+  REQUIRE(renaming.wait().exit_code == 0);
+}
+
 TEST_CASE("what one may not read is not looked at, and a verify by that user goes on", "[verify]") {
   if (!is_root_for("running as another user")) return;
   if (run_process({{HOLDFAST_BINARY, "--version"}, "", {}, kNobody}).exit_code != 0) {
