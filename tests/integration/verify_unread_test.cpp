@@ -95,6 +95,10 @@ TEST_CASE("a tree of more directories than may be open is verified", "[verify]")
 TEST_CASE("a directory that cannot be opened is not missing", "[verify]") {
   Watched w;
   SECTION("too many open files") {
+#ifdef __SANITIZE_ADDRESS__
+    WARN("left out: the sanitizer's own checks need descriptors");
+    return;
+#endif
     make_directories_with_files(w.root, 250);
     w.mark();
     w.holdfast.stop();
