@@ -224,6 +224,21 @@ Writers ask_for_writers(int fd) {
   return Writers::kNone;
 }
 
+DirectReads direct_reads_of(int fd) {
+  // linux/stat.h has these since 6.1; older kernels ignore the bit.
+  constexpr unsigned kStatxDioAlign = 0x2000;
+  constexpr size_t kOffsetAlignAt = 0x9c;  // of stx_dio_offset_align
+  struct statx st {};
+  static_assert(sizeof st >= kOffsetAlignAt + sizeof(uint32_t));
+  if (statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, kStatxDioAlign, &st) != 0 ||
+      (st.stx_mask & kStatxDioAlign) == 0) {
+    return DirectReads::kUnknown;
+  }
+  uint32_t align = 0;
+  std::memcpy(&align, reinterpret_cast<const char*>(&st) + kOffsetAlignAt, sizeof align);
+  return align == 0 ? DirectReads::kNo : DirectReads::kYes;
+}
+
 Result<size_t> pread_full(int fd, char* out, size_t size, uint64_t offset) {
   size_t done = 0;
   while (done < size) {

@@ -53,6 +53,12 @@ Result<XattrList> read_xattrs_of_name(int dir_fd, const std::string& name);
 enum class Writers : uint8_t { kNone, kSome, kUnknown };
 Writers ask_for_writers(int fd);
 
+// Whether reading the open regular file with O_DIRECT leaves the page cache out (statx
+// STATX_DIOALIGN). kNo: the kernel takes the flag and reads through the cache nevertheless.
+// kUnknown: it does not say.
+enum class DirectReads : uint8_t { kYes, kNo, kUnknown };
+DirectReads direct_reads_of(int fd);
+
 // Reads exactly `size` bytes at `offset` unless the file ends before; returns the bytes read.
 Result<size_t> pread_full(int fd, char* out, size_t size, uint64_t offset);
 Status pwrite_full(int fd, std::string_view bytes, uint64_t offset);

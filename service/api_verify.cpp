@@ -17,6 +17,8 @@ namespace {
 
 constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 constexpr size_t kProblemsShown = 5;
+// words_for_offline() in service/offline_summary.cpp.
+constexpr std::string_view kOfflineSummaryBegins = "while the service was off";
 
 // The paths that were asked for; all roots where there are none.
 Result<std::vector<UserPath>> paths_of(const Query& query, const ApiRequest& request,
@@ -34,6 +36,8 @@ Result<std::vector<UserPath>> paths_of(const Query& query, const ApiRequest& req
 
 // What the reconcile at this service's start found: the journal has absorbed it, and it is what
 // whoever verifies after a restart wants to know. Deletes and changes of content, as they stand.
+// The summary of that reconcile ends it: what is found by looking later (a sweep of a polled root,
+// events that were lost) is what goes on while the service watches, such as an ordinary delete.
 Status add_found_at_start(State& state, const std::vector<UserPath>& paths, VerifyResult& result) {
   TRY_ASSIGN(auto txn, state.env->begin_read());
   TRY_ASSIGN(const Head head, state.journal->head(*txn));
@@ -45,8 +49,13 @@ Status add_found_at_start(State& state, const std::vector<UserPath>& paths, Veri
     return start.value == 0 ? Visit::kContinue : Visit::kStop;
   }));
   if (start.value == 0) return {};
+  std::set<NodeId> listed;
+  for (const VerifyFinding& finding : result.findings) listed.insert(finding.node);
   Query query(state, *txn);
   return state.journal->for_each_record(*txn, start, false, [&](const Record& record) {
+    if (record.kind == RecordKind::kService && record.note.starts_with(kOfflineSummaryBegins)) {
+      return Visit::kStop;
+    }
     const bool kind = record.kind == RecordKind::kDelete || record.kind == RecordKind::kModify;
     if (!kind || (record.flags & kFlagOffline) == 0 || record.type != FileType::kFile) {
       return Visit::kContinue;
@@ -76,10 +85,7 @@ Status add_found_at_start(State& state, const std::vector<UserPath>& paths, Veri
     finding.seq = record.seq;
     finding.note = "found when the service started";
     finding.problem = finding.loss != "changed";
-    const bool listed =
-        std::any_of(result.findings.begin(), result.findings.end(),
-                    [&](const VerifyFinding& other) { return other.node == finding.node; });
-    if (listed) return Visit::kContinue;
+    if (!listed.insert(finding.node).second) return Visit::kContinue;
     ++result.losses[finding.loss];
     if (finding.problem) ++result.problems;
     if (result.findings.size() < kVerifyFindingsMax) {
@@ -133,6 +139,20 @@ Json heal_json(const std::vector<HealOutcome>& outcomes) {
     list.push_back(std::move(json));
   }
   return list;
+}
+
+// Whether the path that had the verdict leads to another file now, or has been written by a restore
+// since. That the journal has the wanted content says nothing: with an open verdict that is so
+// while the disk holds something else.
+Result<bool> put_since(State& state, const LmdbTxn& txn, NodeId node, const Standing& standing) {
+  if (node != standing.node) return true;
+  bool put = false;
+  TRY(state.journal->for_each_version(txn, node, true, [&](const Record& record) {
+    if (record.seq <= standing.since) return Visit::kStop;
+    put = (record.flags & kFlagOwn) != 0;
+    return put ? Visit::kStop : Visit::kContinue;
+  }));
+  return put;
 }
 
 // A file with several names is one finding for each of them, and one to heal.
@@ -312,10 +332,10 @@ Status Api::close_restored(const std::vector<UserPath>& paths, Sequence at) {
       if (!then.ok() || !there.ok()) continue;
       TRY_ASSIGN(const auto wanted, state_.journal->version(*txn, then->node, at));
       TRY_ASSIGN(const auto is, state_.journal->version(*txn, there->node, now));
-      if (wanted && is && wanted->content == is->content && wanted->hash == is->hash &&
-          (is->node != verdict.standing.node || is->verdict != verdict.standing.verdict)) {
-        restored.push_back(verdict.standing);
-      }
+      const bool same = wanted && is && wanted->content == is->content && wanted->hash == is->hash;
+      if (!same) continue;
+      TRY_ASSIGN(const bool put, put_since(state_, *txn, is->node, verdict.standing));
+      if (put) restored.push_back(verdict.standing);
     }
   }
   for (const Standing& standing : restored) {

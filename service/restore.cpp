@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/path.h"
+#include "journal/verdict.h"
 #include "service/restore_write.h"
 #include "service/restorer.h"
 
@@ -270,11 +271,18 @@ Status Restorer::visit_file(const std::shared_ptr<Fd>& dir_fd, const std::string
 }
 
 // The journal knows what a file held when its stamps were as they are now; else its bytes tell.
+// Not so where a verdict says that the disk holds something else under these stamps, or cannot be
+// read, or reads now so and now so: there the journal has the good content, and the page cache may
+// have it too. Such a file is written anew whatever it looks like.
 Result<bool> Restorer::same_content(int dir_fd, const std::string& path, const std::string& name,
                                     const StatxResult& live, const Record& version) {
   if (live.size != version.stat.size) return false;
   auto located = state_.journal->locate(*txn_, job_.root, path, kNow);
   if (located.ok()) {
+    TRY_ASSIGN(const auto standing, state_.journal->standing_of(*txn_, located->node));
+    if (standing && (is_corruption(standing->verdict) || ends_by_itself(standing->verdict))) {
+      return false;
+    }
     TRY_ASSIGN(const auto head, state_.journal->version(*txn_, located->node, kNow));
     if (head && head->stat.inode == live.inode && head->stat.ctime_ns == live.ctime_ns &&
         head->stat.mtime_ns == live.mtime_ns && head->content.stored() &&

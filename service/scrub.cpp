@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/fs.h"
+#include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/engine.h"
 #include "service/words.h"
@@ -10,7 +11,10 @@
 namespace holdfast {
 
 namespace {
+// Of a batch, after which findings are journaled and the position moves on.
 constexpr size_t kBatchFiles = 256;
+constexpr uint64_t kBatchBytes = 64 << 20;
+constexpr uint64_t kBeginsMax = 3;  // of one large file, by as many runs
 constexpr int64_t kSaveEveryNs = 10'000'000'000;
 constexpr int64_t kLookAgainNs = 3600'000'000'000;  // at the clock, which may have been set
 constexpr size_t kStateBytesMax = 4096;
@@ -34,6 +38,8 @@ ScrubState read_scrub_state(const std::string& state_dir) {
   state.files = static_cast<uint64_t>(number("files"));
   state.bytes = static_cast<uint64_t>(number("bytes"));
   state.problems = static_cast<uint64_t>(number("problems"));
+  state.begun.value = static_cast<uint64_t>(number("begun_node"));
+  state.times_begun = static_cast<uint64_t>(number("times_begun"));
   return state;
 }
 
@@ -84,7 +90,9 @@ void Scrub::save() {
                      {"finished_ns", at_.finished_ns},
                      {"files", at_.files},
                      {"bytes", at_.bytes},
-                     {"problems", at_.problems}};
+                     {"problems", at_.problems},
+                     {"begun_node", at_.begun.value},
+                     {"times_begun", at_.times_begun}};
   if (auto saved = write_file_durably(file_of(state_.dir), json_line(json), 0600); !saved.ok()) {
     log_.warn("keeping where the scrub stands: " + saved.error().message);
   }
@@ -126,10 +134,44 @@ void Scrub::set(const ScrubState& state) {
   at_ = state;
 }
 
+// A batch of one large file may take longer than the machine is on. That it was begun is kept
+// before it is read, so that a crash counts too. False: it has been begun often enough.
+bool Scrub::begin_large(const NodeBatch& batch, ScrubState& now) {
+  if (batch.bytes < kBatchBytes || batch.items.size() != 1) return true;
+  const VerifyItem& item = batch.items[0];
+  if (now.begun != item.version.node) now.times_begun = 0;
+  now.begun = item.version.node;
+  if (now.times_begun >= kBeginsMax) {
+    log_.warn("scrub: passes over " + display_path(join_path(item.dir->root.path, item.path)) +
+              ", which was begun " + std::to_string(now.times_begun) +
+              " times and interrupted each time; holdfast verify reads it as fast as it can");
+    return false;
+  }
+  ++now.times_begun;
+  set(now);
+  save();
+  return true;
+}
+
+// What stays unread is no verdict, so it is in no record: the log is where it can be seen.
+void Scrub::tell_unread(const VerifyResult& result) {
+  const auto unread = result.losses.find("unread");
+  if (unread == result.losses.end()) return;
+  for (const VerifyFinding& finding : result.findings) {
+    if (finding.loss != "unread" || stands(verdict_of(finding.verdict).value_or(Verdict::kNone))) {
+      continue;
+    }
+    log_.warn("scrub: " + display_path(join_path(finding.root.path, finding.path)) + " " +
+              finding.note + "; " + std::to_string(unread->second) +
+              " of the files looked at with it could not be read");
+    return;
+  }
+}
+
 Status Scrub::pass() {
   ScrubState now = at_;
   if (now.next.value == 0) {
-    now = {NodeId{1}, clock_.wall_ns(), now.finished_ns, 0, 0, 0};
+    now = {NodeId{1}, clock_.wall_ns(), now.finished_ns, 0, 0, 0, {}, 0};
     set(now);
     save();
     log_.info("scrub: begins");
@@ -140,10 +182,13 @@ Status Scrub::pass() {
   for (std::optional<NodeId> next = now.next; next;) {
     const uint64_t files = verifier_->counts().files, bytes = verifier_->counts().bytes;
     VerifyResult result;
-    TRY_ASSIGN(next, verifier_->verify_nodes(*next, kBatchFiles, result));
+    TRY_ASSIGN(NodeBatch batch, verifier_->pick_nodes(*next, kBatchFiles, kBatchBytes));
+    next = batch.next;
+    if (begin_large(batch, now)) TRY(verifier_->verify_batch(std::move(batch), result));
     now.files += verifier_->counts().files - files;
     now.bytes += verifier_->counts().bytes - bytes;
     now.problems += result.problems;
+    tell_unread(result);
     if (next) now.next = *next;
     set(now);
     if (next && clock_.boottime_ns() - saved_ns > kSaveEveryNs) {

@@ -2,7 +2,9 @@
 //
 // A pass visits the files in the order in which the journal met them, so whatever was verified
 // longest ago comes next; where it stands is kept in the file `scrub` of the state directory, so
-// that a restart goes on there. One thread of its own with one worker, at idle priority and a
+// that a restart goes on there. A file that is too large to be read between any two restarts is
+// begun three times, and then passed over until the next pass, so that the others get their turn.
+// One thread of its own with one worker, at idle priority and a
 // limited rate. What it finds is journaled as by `holdfast verify`.
 #pragma once
 
@@ -29,6 +31,8 @@ struct ScrubState {
   NodeId next;  // 0: no pass is under way
   int64_t started_ns = 0, finished_ns = 0;
   uint64_t files = 0, bytes = 0, problems = 0;  // of the pass under way, else of the last one
+  NodeId begun;  // the last file that is a batch of its own, and how often it was begun
+  uint64_t times_begun = 0;
 };
 // Of a state in which no scrub ever ran: all zero.
 ScrubState read_scrub_state(const std::string& state_dir);
@@ -46,6 +50,8 @@ class Scrub {
   void work();
   bool wait_until_due();  // false: it is over
   Status pass();
+  bool begin_large(const NodeBatch& batch, ScrubState& now);
+  void tell_unread(const VerifyResult& result);
   void save();
   void set(const ScrubState& state);
 

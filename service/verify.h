@@ -11,6 +11,8 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "service/gate.h"
 #include "service/query.h"
 #include "service/verify_read.h"
+#include "service/verify_walk.h"
 
 namespace holdfast {
 
@@ -32,8 +35,9 @@ struct VerifyFinding {
   Root root;
   std::string path;  // relative
   std::string verdict;
-  std::string
-      loss;  // "missing", "empty", "shortened", "changed", "corrupt" or "" where nothing was lost
+  // "missing", "empty", "shortened", "changed", "corrupt"; "unread" where it could not be looked
+  // at, so that nobody knows; "" where nothing was lost.
+  std::string loss;
   std::string note;
   NodeId node;
   Sequence seq;          // the record that tells of it; 0 where there is none
@@ -53,14 +57,12 @@ struct VerifyResult {
 };
 inline constexpr size_t kVerifyFindingsMax = 10'000;
 
-// One name to verify, with its open directory.
-struct VerifyItem {
-  Root root;
-  FsTraits fs;
-  std::shared_ptr<Fd> dir_fd;  // null: the directory is not there
-  std::string path;            // relative
-  std::string name;
-  Record version;
+// Regular files in the order of their nodes: `files` of them at most, and no more than fit into
+// `bytes`, but one in any case.
+struct NodeBatch {
+  std::vector<VerifyItem> items;
+  uint64_t bytes = 0;
+  std::optional<NodeId> next;  // where to go on; nullopt: all have been seen
 };
 
 class Verifier {
@@ -70,29 +72,29 @@ class Verifier {
 
   // Everything at and below these paths, as of `at`.
   Result<VerifyResult> verify_paths(const std::vector<UserPath>& paths, Sequence at);
-  // Regular files in the order of their nodes, from `from` on: about one `batch` of them. Returns
-  // where to go on, or nullopt when all have been seen.
-  Result<std::optional<NodeId>> verify_nodes(NodeId from, size_t batch, VerifyResult& into);
+  Result<NodeBatch> pick_nodes(NodeId from, size_t files, uint64_t bytes);
+  Status verify_batch(NodeBatch batch, VerifyResult& into);
   void cancel();
   const VerifyCounts& counts() const { return counts_; }
 
  private:
-  using Source = std::function<Result<bool>(std::vector<VerifyItem>&)>;  // false: no more
   struct Moved {
     VerifyItem item;
     FileReport report;
   };
-  Status run(const Source& more, VerifyResult& into);
+  Status run(std::vector<VerifyItem> items, VerifyResult& into);
+  FileReport look(DiskReader& reader, const VerifyItem& item);
   void work(std::vector<VerifyItem>& items, std::atomic<size_t>& next, VerifyResult& into);
   void take(const VerifyItem& item, FileReport report, VerifyResult& into);
   void add(const VerifyItem& item, const FileReport& report, Verdict verdict, Sequence seq,
            VerifyResult& into);
+  Status load_ending();
   Status journal_found(VerifyResult& into);
+  void compare_moved(Moved moved, VerifyResult& into);
   Status look_at_moved(VerifyResult& into);
-  Status list_dir(const Root& root, NodeId dir, const std::string& path, Sequence at,
-                  std::vector<VerifyItem>& items,
-                  std::vector<std::pair<NodeId, std::string>>& below);
-  Result<FsTraits> open_root(const Root& root, Fd& fd);
+  Status ask_engine(std::vector<Moved>& moved, int round, VerifyResult& into);
+  Status reopen_moved_dirs(const LmdbTxn& txn, std::vector<Moved>& silent);
+  Result<bool> judge_asked(const LmdbTxn& txn, const Moved& moved, bool lost, VerifyResult& into);
 
   State& state_;
   Gate& gate_;
@@ -103,6 +105,7 @@ class Verifier {
   std::mutex mutex_;  // of what the workers add to
   std::vector<Moved> moved_;
   std::vector<Moved> found_;  // to be journaled
+  std::set<NodeId> ending_;   // whose open verdict ends when they are read and sound; of a batch
 };
 
 }  // namespace holdfast

@@ -43,7 +43,30 @@ bool refuses_direct(const Error& error) {
   return error.sys_errno == EINVAL || error.sys_errno == EOPNOTSUPP;
 }
 
+// Where the kernel does not say what it makes of O_DIRECT: file systems that take the flag and read
+// what they compress, or everything, through the page cache.
+bool buffers_silently(int fd) {
+  const auto fs = fs_traits_of(fd);
+  return !fs.ok() || fs->name == "btrfs" || fs->name == "f2fs" || fs->name == "zfs";
+}
+
+// What a failed look at a name tells.
+void take_error(const Error& error, FileReport& report) {
+  report.note = error.message;
+  if (error.code == ErrorCode::kNotFound) {
+    report.moved = report.missing = true;
+  } else if (is_of_medium(error)) {
+    report.verdict = Verdict::kReadError;
+  } else {
+    report.set_unread(error.message);
+  }
+}
+
 }  // namespace
+
+bool is_of_medium(const Error& error) {
+  return error.sys_errno == EIO || error.sys_errno == EBADMSG || error.sys_errno == EUCLEAN;
+}
 
 void become_idle() {
   const auto self = static_cast<pid_t>(::syscall(SYS_gettid));
@@ -108,58 +131,93 @@ Result<ContentHash> DiskReader::read_all(int fd, uint64_t size, bool sparse) {
     if (got == 0) return hasher.finish();
     hasher.update({buffer_.get(), static_cast<size_t>(got)});
     at += static_cast<uint64_t>(got);
-    if (static_cast<size_t>(got) % kAlignment != 0) return hasher.finish();  // the end
+    // The end, where another O_DIRECT read would not be aligned. Anywhere else it was cut short.
+    if (at >= size && static_cast<size_t>(got) % kAlignment != 0) return hasher.finish();
   }
 }
 
-Result<ContentHash> DiskReader::hash(int dir_fd, const std::string& name, bool drop_cache) {
+Result<DiskReader::OpenFile> DiskReader::open_file(int dir_fd, const std::string& name) {
   auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK | O_NOATIME | O_DIRECT);
   if (!fd.ok() && fd.error().sys_errno == EPERM) {
     fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK | O_DIRECT);
   }
-  const bool direct = fd.ok();
-  if (!direct && !refuses_direct(fd.error())) return fd.error();
-  if (!direct) fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
+  OpenFile file;
+  file.flagged = fd.ok();
+  if (!file.flagged && !refuses_direct(fd.error())) return fd.error();
+  if (!file.flagged) fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
   if (!fd.ok()) return fd.error();
-  TRY_ASSIGN(const StatxResult st, statx_fd(fd->get()));
-  const bool sparse = st.blocks * 512 < st.size;
-  // Some file systems take O_DIRECT and read through the cache nevertheless.
-  if (drop_cache || !direct) ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_DONTNEED);
-  auto hash = read_all(fd->get(), st.size, sparse);
-  if (direct && !hash.ok() && refuses_direct(hash.error())) {
-    ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
-    hash = read_all(fd->get(), st.size, sparse);
+  file.fd = std::move(*fd);
+  if (file.flagged) {
+    const DirectReads answer = direct_reads_of(file.fd.get());
+    file.direct = answer == DirectReads::kYes ||
+                  (answer == DirectReads::kUnknown && !buffers_silently(file.fd.get()));
   }
-  if (!direct) ::posix_fadvise(fd->get(), 0, 0, POSIX_FADV_DONTNEED);
+  return file;
+}
+
+Result<ContentHash> DiskReader::hash_file(OpenFile& file, bool drop_cache) {
+  const int fd = file.fd.get();
+  TRY_ASSIGN(const StatxResult st, statx_fd(fd));
+  const bool sparse = st.blocks * 512 < st.size;
+  if (drop_cache || !file.direct) ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  auto hash = read_all(fd, st.size, sparse);
+  if (file.flagged && !hash.ok() && refuses_direct(hash.error())) {
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    file.direct = file.flagged = false;
+    ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    hash = read_all(fd, st.size, sparse);
+  }
+  if (!file.direct) ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
   return hash;
 }
 
-FileReport DiskReader::compare_special(int dir_fd, const std::string& name, const Record& version,
-                                       FileReport report) {
-  if (version.type != FileType::kSymlink || report.moved) return report;
-  auto target = read_link(dir_fd, name);
-  if (!target.ok() || *target == version.link_target) return report;
-  report.now.link_target = *target;
-  report.verdict = Verdict::kCorrupt;
-  report.note = "it leads to " + *target;
+Result<ContentHash> DiskReader::hash(int dir_fd, const std::string& name, bool drop_cache) {
+  TRY_ASSIGN(OpenFile file, open_file(dir_fd, name));
+  return hash_file(file, drop_cache);
+}
+
+// Nothing of a symlink's target goes through a descriptor that could go around the page cache; it
+// is read twice, and where stamps are not worth enough another target is no alarm.
+FileReport DiskReader::compare_link(int dir_fd, const std::string& name, const Record& version,
+                                    const FsTraits& fs, FileReport report) {
+  const auto target = read_link(dir_fd, name);
+  const auto again = target.ok() ? read_link(dir_fd, name) : target;
+  if (!again.ok()) {
+    if (again.error().sys_errno == EINVAL) {
+      report.moved = true;  // no link any more
+    } else {
+      take_error(again.error(), report);
+    }
+    return report;
+  }
+  report.now.link_target = *again;
+  if (report.moved || (*target == version.link_target && *again == *target)) return report;
+  const auto after = statx_name(dir_fd, name);
+  if (!after.ok() || to_file_stat(*after) != report.now.stat) {
+    report.moved = true;
+    return report;
+  }
+  Evidence evidence = evidence_of(version, report.now);
+  evidence.same_content = false;
+  evidence.told = Told::kUnseen;
+  evidence.clean_baseline = evidence.clean_baseline && fs.stamps_trusted;
+  if (*again != *target) evidence.reading = Reading::kDisagrees;
+  report.verdict = classify(evidence);
+  report.note = "it leads to " + *again;
   return report;
 }
 
 FileReport DiskReader::verify(int dir_fd, const std::string& name, const Record& version,
-                              const FsTraits& fs, bool on_disk) {
+                              const FsTraits& fs) {
   FileReport report;
+  report.now = version;
   auto before = statx_name(dir_fd, name);
   if (!before.ok()) {
-    report.missing = before.error().code == ErrorCode::kNotFound;
-    report.moved = report.missing;
-    if (!report.missing) report.verdict = Verdict::kReadError;
-    report.note = before.error().message;
+    take_error(before.error(), report);
     return report;
   }
-  report.now = version;
   report.now.type = file_type_of_mode(before->mode);
   report.now.stat = to_file_stat(*before);
-  const bool file = report.now.type == FileType::kFile && version.type == FileType::kFile;
   FileStat expected = version.stat;
   // A directory's own stamps move with its entries, which are looked at one by one.
   if (version.type == FileType::kDir && report.now.type == FileType::kDir) return report;
@@ -168,62 +226,70 @@ FileReport DiskReader::verify(int dir_fd, const std::string& name, const Record&
     expected.btime_ns = report.now.stat.btime_ns;
   }
   report.moved = report.now.type != version.type || expected != report.now.stat;
-  if (!file) return compare_special(dir_fd, name, version, std::move(report));
-  if (report.moved) return report;
-  if (!on_disk) return report;
-  auto hash = this->hash(dir_fd, name, false);
-  report.bytes = before->size;
+  if (report.moved && report.now.stat.inode != version.stat.inode) {
+    const auto dir = statx_fd(dir_fd);
+    if (dir.ok() && dir->mount_id != before->mount_id) {
+      report.moved = false;
+      report.set_unread("something is mounted over it");
+      return report;
+    }
+  }
+  if (version.type == FileType::kSymlink && report.now.type == FileType::kSymlink) {
+    return compare_link(dir_fd, name, version, fs, std::move(report));
+  }
+  if (report.moved || version.type != FileType::kFile) return report;
+  auto file = open_file(dir_fd, name);
+  auto hash = file.ok() ? hash_file(*file, false) : Result<ContentHash>(file.error());
   if (!hash.ok()) {
-    const bool medium = hash.error().sys_errno == EIO || hash.error().sys_errno == EBADMSG;
-    report.verdict = medium ? Verdict::kReadError : Verdict::kNone;
-    if (hash.error().code == ErrorCode::kNotFound) report.moved = report.missing = true;
-    report.note = hash.error().message;
+    take_error(hash.error(), report);
     return report;
   }
+  report.bytes = before->size;
   report.now.hash = *hash;
   auto after = statx_name(dir_fd, name);
   if (!after.ok() || !same_stamps(*before, *after) || after->inode != before->inode) {
     report.moved = true;  // an ordinary change, which is being told right now
     return report;
   }
-  if (*hash != version.hash) confirm(dir_fd, name, version, fs, report);
+  if (*hash != version.hash) confirm(*file, version, fs, report);
   return report;
 }
 
-// Nothing moved and the content is another one: is it a writer, the reading, or the disk?
-void DiskReader::confirm(int dir_fd, const std::string& name, const Record& version,
-                         const FsTraits& fs, FileReport& report) {
-  auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
-  if (!fd.ok()) {
-    report.moved = true;
-    return;
-  }
+// Nothing moved and the content is another one: is it a writer, the reading, or the disk? All
+// readings go through one descriptor, so that they are of one file whatever becomes of its name.
+void DiskReader::confirm(OpenFile& file, const Record& version, const FsTraits& fs,
+                         FileReport& report) {
+  const int fd = file.fd.get();
   Evidence evidence = evidence_of(version, report.now);
   evidence.same_content = false;
   evidence.told = Told::kUnseen;
   evidence.clean_baseline = evidence.clean_baseline && fs.stamps_trusted;
-  const auto first = hash(dir_fd, name, true);
-  const auto second = hash(dir_fd, name, true);
-  const auto after = statx_fd(fd->get());
-  const bool writer = ask_for_writers(fd->get()) == Writers::kSome;
-  FileStat stat = after.ok() ? to_file_stat(*after) : FileStat{};
-  report.bytes += 2 * report.now.stat.size;
-  if (!first.ok() || !second.ok()) {
-    const Error& error = first.ok() ? second.error() : first.error();
-    if (error.code == ErrorCode::kInterrupted) {
-      report.verdict = Verdict::kNone;
-      report.note = error.message;
-      return;
-    }
-    evidence.reading = Reading::kFailed;
-    report.note = error.message;
-  } else if (writer || stat != report.now.stat) {
+  const auto unsettled = [&] {
+    const bool writer = ask_for_writers(fd) == Writers::kSome;
+    const auto now = statx_fd(fd);
+    const bool changed = !now.ok() || to_file_stat(*now) != report.now.stat;
+    if (!writer && !changed) return false;
     evidence.reading = Reading::kUnsettled;
     report.note = writer ? "a program has it open for writing" : "it changed while it was read";
-  } else if (*first != *second || *first != report.now.hash) {
-    evidence.reading = Reading::kDisagrees;
-    report.note = "readings in a row gave " + to_hex(report.now.hash.bytes.data(), 16) + ", " +
-                  to_hex(first->bytes.data(), 16) + " and " + to_hex(second->bytes.data(), 16);
+    return true;
+  };
+  if (!unsettled()) {
+    const auto first = hash_file(file, true);
+    const auto second = first.ok() ? hash_file(file, true) : first;
+    report.bytes += 2 * report.now.stat.size;
+    if (!second.ok() && !is_of_medium(second.error())) {
+      // It went while it was read, or the reading was refused for a reason of its own.
+      take_error(second.error(), report);
+      return;
+    }
+    if (!second.ok()) {
+      evidence.reading = Reading::kFailed;
+      report.note = second.error().message;
+    } else if (!unsettled() && (*first != *second || *first != report.now.hash)) {
+      evidence.reading = Reading::kDisagrees;
+      report.note = "readings in a row gave " + to_hex(report.now.hash.bytes.data(), 16) + ", " +
+                    to_hex(first->bytes.data(), 16) + " and " + to_hex(second->bytes.data(), 16);
+    }
   }
   report.verdict = classify(evidence);
 }

@@ -41,26 +41,41 @@ struct FileReport {
   // Its stamps are not the version's: whoever owns the journal has to look at it.
   bool moved = false;
   bool missing = false;
+  // It could not be looked at, so that nobody knows: neither sound nor lost. The verdict is kNone.
+  bool unread = false;
   Record now;        // what is there: stat, hash (zero where it was not read), handle, type
   std::string note;  // why it could not be read, or what was seen
   uint64_t bytes = 0;
+
+  void set_unread(const std::string& why) {
+    unread = true;
+    verdict = Verdict::kNone;
+    note = why;
+  }
 };
+
+// EIO, EBADMSG, EUCLEAN: the disk or its checksums refuse. Any other error says nothing of them.
+bool is_of_medium(const Error& error);
 
 class DiskReader {
  public:
   DiskReader(RateLimit& rate, const std::atomic<bool>& cancelled);
-  // Compares the name in the open directory with its version. `on_disk` false reads through the
-  // page cache, as any program would.
-  FileReport verify(int dir_fd, const std::string& name, const Record& version, const FsTraits& fs,
-                    bool on_disk = true);
+  // Compares the name in the open directory with its version.
+  FileReport verify(int dir_fd, const std::string& name, const Record& version, const FsTraits& fs);
   // The content of a file as it is on the disk.
   Result<ContentHash> hash(int dir_fd, const std::string& name, bool drop_cache);
 
  private:
-  FileReport compare_special(int dir_fd, const std::string& name, const Record& version,
-                             FileReport report);
-  void confirm(int dir_fd, const std::string& name, const Record& version, const FsTraits& fs,
-               FileReport& report);
+  struct OpenFile {
+    Fd fd;
+    bool direct = false;   // reads go around the page cache
+    bool flagged = false;  // it has O_DIRECT
+  };
+  Result<OpenFile> open_file(int dir_fd, const std::string& name);
+  Result<ContentHash> hash_file(OpenFile& file, bool drop_cache);
+  FileReport compare_link(int dir_fd, const std::string& name, const Record& version,
+                          const FsTraits& fs, FileReport report);
+  void confirm(OpenFile& file, const Record& version, const FsTraits& fs, FileReport& report);
   Result<ContentHash> read_all(int fd, uint64_t size, bool sparse);
 
   struct Free {

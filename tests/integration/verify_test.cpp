@@ -1,4 +1,5 @@
 // verify, heal, accept and the scrub: what should not have changed is read again.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <random>
 #include <set>
 
+#include "base/fd.h"
 #include "tests/support/mapped_writer.h"
 #include "tests/support/mounts.h"
 #include "tests/support/tree_witness.h"
@@ -60,6 +62,15 @@ struct Rotting {
   }
   std::string in(const std::string& name) const { return root + "/" + name; }
 };
+
+// Read past the page cache.
+void require_on_disk(const std::string& path, const std::string& bytes) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  REQUIRE(fd);
+  REQUIRE(::fsync(fd.get()) == 0);
+  REQUIRE(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED) == 0);
+  REQUIRE((read_file(path) == bytes));
+}
 
 // What people and programs do to files that are sound, until `stop` is there.
 constexpr const char* kOrdinaryWork = R"sh(
@@ -216,9 +227,23 @@ TEST_CASE("an open verdict outlives edits, and is answered by accept or restore"
     r.holdfast.text({"accept", "data:file"});
   }
   SECTION("restored in place") {
+    r.holdfast.text({"restore", "data:file", "--at", at(before), "--in-place"});
+    require_on_disk(r.in("file"), good);
+  }
+  SECTION("restored in place after a chmod, which moves the stamps in the journal too") {
+    REQUIRE(::chmod(r.in("file").c_str(), 0600) == 0);
+    r.holdfast.text({"restore", "data:file", "--at", at(before), "--in-place"});
+    require_on_disk(r.in("file"), good);
+  }
+  SECTION("a restore that leaves the file alone answers nothing") {
     r.holdfast.text(
-        {"restore", "data:file", "--at", at(before), "--in-place", "--overwrite", "always"});
-    REQUIRE((read_file(r.in("file")) == good));
+        {"restore", "data:file", "--at", at(before), "--in-place", "--overwrite", "never"});
+    REQUIRE(open() == 1);
+    REQUIRE(::chmod(r.in("file").c_str(), 0600) == 0);
+    r.holdfast.text(
+        {"restore", "data:file", "--at", at(before), "--in-place", "--overwrite", "never"});
+    REQUIRE(open() == 1);
+    r.holdfast.text({"accept", "data:file"});
   }
   SECTION("a deleted file's verdict is accepted by its path") {
     REQUIRE(::unlink(r.in("file").c_str()) == 0);
@@ -289,6 +314,36 @@ TEST_CASE("the scrub finds rot by itself, goes on after a restart, and tells whe
   REQUIRE(scrub.at("files") == 600);
   REQUIRE(scrub.at("problems") == 1);
   REQUIRE(r.holdfast.run({"status", "--check"}).exit_code == kFoundProblems);
+}
+
+TEST_CASE("a file that a scrub never finishes is passed over after three tries", "[verify]") {
+  Watched w;
+  write_file(w.in("huge"), random_bytes_of(65 * kMiB, 1));
+  write_file(w.in("small"), "after it");
+  w.mark();
+  const auto times_begun = [&] {
+    const std::string file = w.holdfast.state() + "/scrub";
+    const TestJson json = exists(file) ? TestJson::parse(read_file(file)) : TestJson::object();
+    return json.value("times_begun", 0);
+  };
+  w.holdfast.stop();
+  const std::vector<std::string> slowly{"--scrub-every", "1s", "--scrub-rate", "100KB/s",
+                                        "data=" + w.root};
+  for (int tried = 1; tried <= 3; ++tried) {
+    w.holdfast.start(slowly);
+    REQUIRE(w.holdfast.service().wait_for_error("scrub: "));
+    while (times_begun() < tried) w.holdfast.flush();
+    // A crash counts as a shutdown does.
+    if (tried == 2) {
+      w.holdfast.kill();
+    } else {
+      w.holdfast.stop();
+    }
+    REQUIRE(w.holdfast.json({"status"}).at("scrub").at("running") == true);
+  }
+  w.holdfast.start(slowly);
+  REQUIRE(w.holdfast.service().wait_for_error("passes over " + w.in("huge")));
+  REQUIRE(w.holdfast.service().wait_for_error("scrub: 1 files"));
 }
 
 TEST_CASE("neither watching nor verifying writes into the tree", "[verify]") {
