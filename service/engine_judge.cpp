@@ -1,13 +1,13 @@
 // The engine's judgement: what kind of change a capture shows, and what becomes of a finding that
 // must not replace the last good version.
 #include <algorithm>
-#include <cerrno>
 
 #include "base/bytes.h"
 #include "base/path.h"
 #include "journal/verdict.h"
 #include "service/engine.h"
 #include "service/engine_parts.h"
+#include "service/verify_read.h"
 
 namespace holdfast {
 
@@ -79,8 +79,7 @@ Status Engine::judge(size_t index, const Record& before, bool same_identity,
   evidence.unclean_boot = before.seq < unclean_boot_;
   if (result.state == CaptureState::kUnstable) evidence.reading = Reading::kUnsettled;
   if (result.state == CaptureState::kUnreadable) {
-    const bool medium = result.problem_errno == EIO || result.problem_errno == EBADMSG;
-    if (!medium) {  // what may not be read is not judged
+    if (!is_of_medium(result.problem_errno)) {  // what may not be read is not judged
       record.verdict = Verdict::kNone;
       return {};
     }

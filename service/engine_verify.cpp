@@ -166,7 +166,8 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
   } else if (ask->reread == Reread::kSuspect) {
     record.kind = RecordKind::kModify;
     TRY(judge(index, before, true, result, record));
-    if (record.content == before.content && record.hash == before.hash) {
+    if (record.content == before.content && record.hash == before.hash &&
+        record.link_target == before.link_target) {
       return refuse(ErrorCode::kChanged, "it is what it was");
     }
     TRY(append(record));

@@ -211,7 +211,7 @@ void Verifier::compare_moved(Moved moved, VerifyResult& into) {
     } else if (hash.error().code == ErrorCode::kNotFound) {
       report.missing = true;
       report.note = hash.error().message;
-    } else if (is_of_medium(hash.error())) {
+    } else if (is_of_medium(hash.error().sys_errno)) {
       report.note = hash.error().message;
       return add(moved.item, report, Verdict::kReadError, {}, into);
     } else {

@@ -55,7 +55,7 @@ void take_error(const Error& error, FileReport& report) {
   report.note = error.message;
   if (error.code == ErrorCode::kNotFound) {
     report.moved = report.missing = true;
-  } else if (is_of_medium(error)) {
+  } else if (is_of_medium(error.sys_errno)) {
     report.verdict = Verdict::kReadError;
   } else {
     report.set_unread(error.message);
@@ -64,8 +64,8 @@ void take_error(const Error& error, FileReport& report) {
 
 }  // namespace
 
-bool is_of_medium(const Error& error) {
-  return error.sys_errno == EIO || error.sys_errno == EBADMSG || error.sys_errno == EUCLEAN;
+bool is_of_medium(int sys_errno) {
+  return sys_errno == EIO || sys_errno == EBADMSG || sys_errno == EUCLEAN;
 }
 
 void become_idle() {
@@ -277,7 +277,7 @@ void DiskReader::confirm(OpenFile& file, const Record& version, const FsTraits& 
     const auto first = hash_file(file, true);
     const auto second = first.ok() ? hash_file(file, true) : first;
     report.bytes += 2 * report.now.stat.size;
-    if (!second.ok() && !is_of_medium(second.error())) {
+    if (!second.ok() && !is_of_medium(second.error().sys_errno)) {
       // It went while it was read, or the reading was refused for a reason of its own.
       take_error(second.error(), report);
       return;

@@ -55,7 +55,7 @@ struct FileReport {
 };
 
 // EIO, EBADMSG, EUCLEAN: the disk or its checksums refuse. Any other error says nothing of them.
-bool is_of_medium(const Error& error);
+bool is_of_medium(int sys_errno);
 
 class DiskReader {
  public:

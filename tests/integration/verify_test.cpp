@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 #include "tests/support/mapped_writer.h"
-#include "tests/support/mounts.h"
+#include "tests/support/rotting.h"
 #include "tests/support/tree_witness.h"
 #include "tests/support/watched.h"
 
@@ -25,16 +25,6 @@ int count_from_env(const char* name, int otherwise) {
   return text == nullptr ? otherwise : std::atoi(text);
 }
 
-TestJson verify(const Holdfast& holdfast, std::vector<std::string> args = {}, int expected = -1) {
-  args.insert(args.begin(), {"--json", "verify"});
-  const Outcome outcome = holdfast.run(args);
-  INFO("verify said: " << outcome.out << outcome.err);
-  if (expected >= 0) REQUIRE(outcome.exit_code == expected);
-  const auto lines = parse_lines(outcome.out);
-  REQUIRE(lines.size() == 1);
-  return lines[0];
-}
-
 std::set<std::string> paths_with(const TestJson& result, const std::string& key,
                                  const std::string& value) {
   std::set<std::string> paths;
@@ -44,23 +34,16 @@ std::set<std::string> paths_with(const TestJson& result, const std::string& key,
   return paths;
 }
 
-// A root on an ext4 of its own.
-struct Rotting {
-  WorkDir work;
-  LoopMount disk;
-  std::string root;
-  Holdfast holdfast{work.path("state")};
-
-  explicit Rotting(uint64_t bytes = 64 * kMiB)
-      : disk(work, "disk", bytes), root(disk.path() + "/data") {
-    make_dir(root);
-  }
-  void start() {
-    run_tool({"sync", "-f", root});
-    holdfast.start({"data=" + root});
-    holdfast.flush();
-  }
-  std::string in(const std::string& name) const { return root + "/" + name; }
+explicit Rotting(uint64_t bytes = 64 * kMiB)
+    : disk(work, "disk", bytes), root(disk.path() + "/data") {
+  make_dir(root);
+}
+void start() {
+  run_tool({"sync", "-f", root});
+  holdfast.start({"data=" + root});
+  holdfast.flush();
+}
+std::string in(const std::string& name) const { return root + "/" + name; }
 };
 
 // Read past the page cache.

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <set>
 
-#include "tests/support/mounts.h"
+#include "tests/support/rotting.h"
 #include "tests/support/watched.h"
 
 namespace holdfast {
@@ -18,27 +18,15 @@ constexpr uint64_t kMiB = 1 << 20;
 constexpr int kFoundProblems = 3;
 constexpr uid_t kNobody = 65534;
 
-TestJson parsed(const Outcome& outcome, int expected) {
-  INFO("verify said: " << outcome.out << outcome.err);
-  REQUIRE(outcome.exit_code == expected);
-  const auto lines = parse_lines(outcome.out);
-  REQUIRE(lines.size() == 1);
-  return lines[0];
-}
-
-TestJson verify(const Holdfast& holdfast, std::vector<std::string> args, int expected) {
-  args.insert(args.begin(), {"--json", "verify"});
-  return parsed(holdfast.run(args), expected);
-}
-
 // By a shell, which sets a limit first.
 TestJson verify_after(const std::string& first, const Holdfast& holdfast, int expected) {
-  return parsed(run_process({{"sh", "-c", first + "; exec \"$0\" --state \"$1\" --json verify",
-                              HOLDFAST_BINARY, holdfast.state()},
-                             "",
-                             {},
-                             0}),
-                expected);
+  return parsed_verify(
+      run_process({{"sh", "-c", first + "; exec \"$0\" --state \"$1\" --json verify",
+                    HOLDFAST_BINARY, holdfast.state()},
+                   "",
+                   {},
+                   0}),
+      expected);
 }
 
 std::set<std::string> paths_with_loss(const TestJson& result, const std::string& loss) {

@@ -27,16 +27,19 @@ struct Rotting {
   std::string in(const std::string& name) const { return root + "/" + name; }
 };
 
-// What `verify --json ARGS` prints; `expected` is its exit code, or -1 for any.
-inline TestJson verify(const Holdfast& holdfast, std::vector<std::string> args = {},
-                       int expected = -1) {
-  args.insert(args.begin(), {"--json", "verify"});
-  const Outcome outcome = holdfast.run(args);
+// What `verify --json` printed; `expected` is its exit code, or -1 for any.
+inline TestJson parsed_verify(const Outcome& outcome, int expected) {
   INFO("verify said: " << outcome.out << outcome.err);
   if (expected >= 0) REQUIRE(outcome.exit_code == expected);
   const auto lines = parse_lines(outcome.out);
   REQUIRE(lines.size() == 1);
   return lines[0];
+}
+
+inline TestJson verify(const Holdfast& holdfast, std::vector<std::string> args = {},
+                       int expected = -1) {
+  args.insert(args.begin(), {"--json", "verify"});
+  return parsed_verify(holdfast.run(args), expected);
 }
 
 }  // namespace holdfast
