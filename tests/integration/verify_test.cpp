@@ -34,18 +34,6 @@ std::set<std::string> paths_with(const TestJson& result, const std::string& key,
   return paths;
 }
 
-explicit Rotting(uint64_t bytes = 64 * kMiB)
-    : disk(work, "disk", bytes), root(disk.path() + "/data") {
-  make_dir(root);
-}
-void start() {
-  run_tool({"sync", "-f", root});
-  holdfast.start({"data=" + root});
-  holdfast.flush();
-}
-std::string in(const std::string& name) const { return root + "/" + name; }
-};
-
 // Read past the page cache.
 void require_on_disk(const std::string& path, const std::string& bytes) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
