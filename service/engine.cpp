@@ -273,6 +273,7 @@ void Engine::fail_batch(const Error& cause) {
     root->lost_why.clear();  // the record of it may have been undone
     root->mounts.clear();
     root->degraded_why.clear();
+    root->unlisted.clear();
   }
   mounts_changed_ = true;
   stall_ = error;
@@ -348,6 +349,7 @@ void Engine::flush(std::function<void(Result<Sequence>)> done) {
   // that is gone with a directory above it.
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
+    if (!root.lost) retry_unlisted(root);
     if (root.lost) {
       recheck(root);
     } else if (!root.degraded.empty() && !root.polled) {
@@ -444,6 +446,7 @@ int64_t Engine::next_wake_ns() const {
     // What is due already is blocked by work whose end wakes us; the timer is for what is to come.
     if (auto due = root->dirty->next_due_after(now)) next = std::min(next, *due);
     if (root->lost || !root->degraded.empty()) next = std::min(next, root->recheck_ns);
+    if (!root->unlisted.empty()) next = std::min(next, root->unlisted_retry_ns);
   }
   return next == kNever ? kNever : std::max(next, now + 1'000'000);
 }
@@ -544,10 +547,11 @@ EngineStatus Engine::status() const {
     }
     for (const std::string& problem : root->degraded) status.problems.push_back(problem);
     if (!root->unlisted.empty()) {
-      status.problems.push_back(std::to_string(root->unlisted.size()) + " directories of " +
-                                root->spec.name +
-                                " cannot be read, so nothing in them is kept; "
-                                "holdfast log --kind gap names them");
+      status.problems.push_back(
+          std::to_string(root->unlisted.size()) + " directories of " + root->spec.name +
+          " cannot be read, or not in full, so what is in them is not kept up to "
+          "date; "
+          "holdfast log --kind gap names them");
     }
     if (root->lost) {
       status.problems.push_back(root->spec.path +

@@ -180,6 +180,7 @@ class Engine {
   Status compare(Look& look);
   Status compare_name(Look& look, const std::string& name, const StatxResult* now,
                       const std::optional<Entry>& old);
+  Status note_unknown(const Look& look, std::vector<Entry>& known);
   Status appeared(Look& look, const std::string& name, const StatxResult& now);
   Status compare_self(Look& look);
   void descend(Look& look, NodeId dir);
@@ -223,6 +224,8 @@ class Engine {
   Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
   Status tell_degraded(size_t root, const std::string& path);
   Status end_degraded(size_t root);
+  Status cannot_look(size_t root, NodeId dir, bool recursive, const std::string& note);
+  void retry_unlisted(RootState& root);
   void sweep(size_t root, bool asked);
   Status tend_coverage();
   static bool root_elsewhere(const RootState& root);

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/path.h"
 #include "service/engine.h"
@@ -50,7 +51,7 @@ bool Engine::still_there(size_t index, NodeId parent, const std::string& name, u
     }
   }
   auto st = statx_name(dir->get(), name);
-  return st.ok() && st->inode == inode;
+  return st.ok() ? st->inode == inode : st.error().code != ErrorCode::kNotFound;
 }
 
 Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name,
@@ -348,16 +349,20 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
   return append(record);
 }
 
-// A name may come back, even as the same file, between the look that missed it and its end.
+// A name may come back, even as the same file, between the look that missed it and its end. Only a
+// name that is certainly gone is not back: who may not look, or is told of an error, knows nothing.
 bool Engine::is_back(const MissingName& missing) {
   auto open = txn();
   if (!open.ok()) return false;
   auto path = state_.journal->dir_path(**open, missing.parent, kHead);
   if (!path.ok()) return false;
   auto dir = open_beneath(roots_[missing.root]->fd.get(), *path, O_PATH | O_DIRECTORY);
-  if (!dir.ok()) return false;
+  const auto gone = [](const Error& error) {
+    return error.code == ErrorCode::kNotFound || error.sys_errno == ELOOP;
+  };
+  if (!dir.ok()) return !gone(dir.error());
   auto st = statx_name(dir->get(), missing.name);
-  if (!st.ok()) return false;
+  if (!st.ok()) return !gone(st.error());
   Look look;
   look.root = missing.root;
   look.path = *path;

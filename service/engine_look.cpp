@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/path.h"
 #include "service/engine.h"
@@ -19,6 +20,24 @@ constexpr size_t kScansMax = 16;
 constexpr int64_t kMovedRetryNs = 2'000'000;
 constexpr const char* kCacheTagName = "CACHEDIR.TAG";
 constexpr int64_t kBusyRetryNs = 2'000'000;
+
+struct OpenDir {
+  Fd fd;
+  StatxResult stat;
+};
+
+Result<OpenDir> open_with_stat(int root_fd, const std::string& path) {
+  TRY_ASSIGN(Fd fd, open_beneath(root_fd, path, O_PATH | O_DIRECTORY));
+  TRY_ASSIGN(const StatxResult st, statx_fd(fd.get()));
+  return OpenDir{std::move(fd), st};
+}
+
+// Whether the path may lead to something else by now. Any other error says nothing of what is
+// there.
+bool may_have_moved(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.sys_errno == ELOOP ||
+         error.sys_errno == EXDEV || error.sys_errno == EAGAIN || error.sys_errno == EINTR;
+}
 }  // namespace
 
 Status Engine::start_work(bool& progress) {
@@ -85,6 +104,7 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
     if (found.error().code != ErrorCode::kNotFound) return found.error();
     root.dirty->forget(dir);
     root.unwatched.erase(dir);
+    root.unlisted.erase(dir);
     return std::shared_ptr<Fd>();
   }
   path = std::move(*found);
@@ -101,15 +121,18 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
     if (!ours) return std::shared_ptr<Fd>();
     if (auto fs = fs_traits_of(root.fd.get()); fs.ok()) root.fs = std::move(*fs);
   }
-  auto fd = open_beneath(root.fd.get(), path, O_PATH | O_DIRECTORY);
-  std::optional<StatxResult> st;
-  if (fd.ok()) {
-    if (auto statx = statx_fd(fd->get()); statx.ok()) st = *statx;
+  auto opened = open_with_stat(root.fd.get(), path);
+  if (!opened.ok() && !may_have_moved(opened.error())) {
+    TRY(cannot_look(index, dir, dirty.recursive,
+                    "cannot look at " + display_path(path) + ": " + opened.error().message));
+    return std::shared_ptr<Fd>();
   }
+  const bool other_mount = opened.ok() && opened->stat.mount_id != root.mount_id;
   const bool same =
-      st && (dir == root.root.node || same_identity(*version, FileType::kDir, to_file_stat(*st)));
+      opened.ok() && (dir == root.root.node ||
+                      same_identity(*version, FileType::kDir, to_file_stat(opened->stat)));
   if (!same) {
-    const bool hidden = (st && st->mount_id != root.mount_id) || hidden_by_mount(root, path);
+    const bool hidden = other_mount || hidden_by_mount(root, path);
     if (dir != root.root.node && !hidden) {
       const int64_t now = clock_.boottime_ns();
       const int64_t later = now + kMovedRetryNs;
@@ -121,8 +144,8 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
     }
     return std::shared_ptr<Fd>();
   }
-  if (st->mount_id != root.mount_id) return std::shared_ptr<Fd>();  // another file system: not ours
-  return std::make_shared<Fd>(std::move(*fd));
+  if (other_mount) return std::shared_ptr<Fd>();  // another file system: not ours
+  return std::make_shared<Fd>(std::move(opened->fd));
 }
 
 // Whether the open directory is the one that the journal knows as the root.
@@ -208,13 +231,19 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   for (const std::string& name : look.names) {
     if (auto st = statx_name(fd->get(), name); st.ok()) {
       look.entries.push_back({name, *st});
+    } else if (st.error().code != ErrorCode::kNotFound) {
+      look.unknown.add(name, st.error());
     } else if (name.starts_with("#")) {
       // The kernel's name for a file that was made without one (O_TMPFILE) and may have one by now.
       roots_[index]->dirty->add_dir(dirty.dir, false, dirty.epoch, clock_.boottime_ns());
     }
   }
   auto self = statx_fd(fd->get());
-  if (!self.ok()) return {};  // it is going away; its parent hears of it
+  if (!self.ok() && self.error().code == ErrorCode::kNotFound) return {};  // its parent hears of it
+  if (!self.ok()) {
+    return cannot_look(index, dirty.dir, false,
+                       "cannot look at " + display_path(look.path) + ": " + self.error().message);
+  }
   look.self = *self;
   if (dirty.self) {
     look.xattrs.emplace();
@@ -237,17 +266,11 @@ Status Engine::scanned(ScanResult result) {
   RootState& root = *roots_[result.task.root];
   if (!result.status.ok()) {
     if (result.status.error().code == ErrorCode::kNotFound) return {};
-    if (!root.unlisted.insert(result.task.dir).second) return {};  // told already
-    log_.warn("cannot list " + join_path(root.spec.path, display_path(result.task.path)) + ": " +
-              result.status.error().message);
-    Record gap;
-    gap.kind = RecordKind::kGap;
-    gap.root = root.root.node;
-    gap.note =
-        "cannot list " + display_path(result.task.path) + ": " + result.status.error().message;
-    return append(gap);
+    return cannot_look(
+        result.task.root, result.task.dir, result.task.recursive,
+        "cannot list " + display_path(result.task.path) + ": " + result.status.error().message);
   }
-  root.unlisted.erase(result.task.dir);
+  if (result.unknown.names.empty()) root.unlisted.erase(result.task.dir);
   Look look;
   look.root = result.task.root;
   look.dir = result.task.dir;
@@ -261,6 +284,7 @@ Status Engine::scanned(ScanResult result) {
   look.self = result.self;
   look.xattrs = std::move(result.xattrs);
   look.entries = std::move(result.entries);
+  look.unknown = std::move(result.unknown);
   return compare(look);
 }
 
@@ -309,6 +333,7 @@ Status Engine::compare(Look& look) {
       }
     }
   }
+  TRY(note_unknown(look, known));
   auto now = look.entries.begin();
   auto old = known.begin();
   while (now != look.entries.end() || old != known.end()) {
@@ -323,6 +348,29 @@ Status Engine::compare(Look& look) {
     if (take_old) ++old;
   }
   return compare_self(look);
+}
+
+// What nobody can look at stays what it was, until it can be looked at again.
+Status Engine::note_unknown(const Look& look, std::vector<Entry>& known) {
+  if (look.unknown.names.empty()) return {};
+  RootState& root = *roots_[look.root];
+  for (const Entry& entry : known) {
+    // The walk goes on from there when it can.
+    if (look.recursive && entry.type == FileType::kDir && look.unknown.contains(entry.name)) {
+      root.unlisted[entry.node] = true;
+    }
+  }
+  std::erase_if(known, [&](const Entry& entry) { return look.unknown.contains(entry.name); });
+  const auto& names = look.unknown.names;
+  const auto kept = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
+    return !excluded(look, name, false);
+  });
+  if (kept == names.end()) return {};
+  return cannot_look(look.root, look.dir, false,
+                     "cannot look at " + display_path(join_path(look.path, *kept)) +
+                         (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more"
+                                           : std::string()) +
+                         ": " + look.unknown.why + "; nothing there is taken as deleted");
 }
 
 Status Engine::compare_name(Look& look, const std::string& name, const StatxResult* now,

@@ -1,6 +1,8 @@
 // The engine's inner types, shared by its source files and nobody else.
 #pragma once
 
+#include <unordered_map>
+
 #include "service/engine.h"
 
 namespace holdfast {
@@ -27,7 +29,10 @@ struct Engine::RootState {
   IgnoreRules ignore;
   std::string own_state;  // relative path of the state directory, where it lies inside
   std::vector<std::string> degraded;
-  std::unordered_set<NodeId, NodeIdHash> unlisted;  // directories that cannot be read, told once
+  // Directories that cannot be listed or looked at in full, told once and tried again; true: with
+  // all that is below.
+  std::unordered_map<NodeId, bool, NodeIdHash> unlisted;
+  int64_t unlisted_retry_ns = 0;
   bool lost = false;
   // What was told already is not told again every ten seconds.
   std::string lost_why, degraded_why;
@@ -78,6 +83,7 @@ struct Engine::Look {
   StatxResult self;
   std::optional<std::vector<Xattr>> xattrs;          // nullopt: not read, keep what is known
   std::vector<ScanEntry> entries;                    // sorted; of `names` only, unless `all`
+  Unknown unknown;                                   // neither there nor gone
   std::vector<std::string> names;                    // looked at, sorted; unless `all`
   std::vector<std::string> attributes_only, untold;  // of `names`, sorted: DirtyDir
 };

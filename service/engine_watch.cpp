@@ -145,6 +145,27 @@ Status Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string
   return tell_degraded(index, path);
 }
 
+// A directory that cannot be listed or looked at, or not every name in it, is told once. Nothing in
+// it counts as gone.
+Status Engine::cannot_look(size_t index, NodeId dir, bool recursive, const std::string& note) {
+  RootState& root = *roots_[index];
+  if (root.unlisted.empty()) root.unlisted_retry_ns = clock_.boottime_ns() + kRecheckNs;
+  const auto [known, added] = root.unlisted.try_emplace(dir, false);
+  known->second = known->second || recursive;
+  if (!added) return {};
+  log_.warn(root.spec.name + ": " + note);
+  return journal_gap(index, note);
+}
+
+// No event says that it can be looked at again.
+void Engine::retry_unlisted(RootState& root) {
+  const int64_t now = clock_.boottime_ns();
+  root.unlisted_retry_ns = now + kRecheckNs;
+  for (const auto& [dir, recursive] : root.unlisted) {
+    root.dirty->add_dir(dir, recursive, epoch_, now);
+  }
+}
+
 // Looks at what nobody tells of. With `asked`, all that happened until now has to be found;
 // without, a sweep waits until the one before is done and has rested as long as it took.
 void Engine::sweep(size_t index, bool asked) {
@@ -169,6 +190,9 @@ Status Engine::tend_coverage() {
   const int64_t now = clock_.boottime_ns();
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
+    if (!root.lost && !root.unlisted.empty() && root.unlisted_retry_ns <= now) {
+      retry_unlisted(root);
+    }
     if (root.sweeping) {
       const auto lowest = lowest_epoch();
       if (lowest && *lowest <= root.sweep_epoch) continue;
