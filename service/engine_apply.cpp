@@ -101,6 +101,16 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
     place.from_parent = version->parent;
     place.from_name = version->name;
   }
+  if (type == FileType::kDir) {
+    // Nothing moves into itself: the directories above it are not known as they are now, or it is
+    // another one that looks the same.
+    TRY_ASSIGN(const bool ring, journal.is_within(*open, dir, place.node));
+    if (ring) {
+      Place as_new;
+      as_new.old = std::move(place.old);
+      return as_new;
+    }
+  }
   place.version = std::move(version);
   return place;
 }

@@ -1,0 +1,97 @@
+// Subvolumes, snapshots, bind mounts and layers in a root: other objects with the same numbers, and
+// the same object with other ones.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+
+#include "tests/support/mounts.h"
+#include "tests/support/watched.h"
+
+namespace holdfast {
+namespace {
+
+using Catch::Contains;
+constexpr uint64_t kMiB = 1 << 20;
+
+struct Serving {
+  const WorkDir& work;
+  std::string root;
+  Holdfast holdfast{work.path("state")};
+  uint64_t begin = 0;
+
+  Serving(const WorkDir& dir, std::string watched, const std::string& backend = "auto")
+      : work(dir), root(std::move(watched)) {
+    holdfast.start({"data=" + root, "--backend", backend});
+    begin = holdfast.flush();
+  }
+  size_t count(const std::string& kind) const {
+    size_t count = 0;
+    for (const TestJson& record : holdfast.lines({"log", "--since", at(begin), "--kind", kind}))
+      count += record.at("seq").get<uint64_t>() > begin;
+    return count;
+  }
+  std::string gaps() const {
+    std::string all;
+    for (const TestJson& gap : holdfast.lines({"log", "--kind", "gap"}))
+      all += gap.at("note").get<std::string>() + "\n";
+    return all;
+  }
+  void require_present() const {
+    holdfast.require_restores(work, holdfast.flush(), read_tree(root));
+  }
+};
+
+}  // namespace
+
+// A snapshot repeats inode numbers and birth times.
+TEST_CASE("a snapshot below the root is not what it was taken of", "[coverage]") {
+  if (!is_root_for("mounting")) return;
+  const std::string backend = GENERATE("fanotify", "inotify");
+  CAPTURE(backend);
+  const WorkDir work;
+  enter_mount_namespace();
+  const LoopMount disk(work, "disk", 120 * kMiB, "btrfs");
+  const std::string live = disk.path() + "/live", copy = disk.path() + "/copy";
+  run_tool({"btrfs", "subvolume", "create", live});
+  make_dir(live + "/dir");
+  make_dir(live + "/dir/sub");
+  write_file(live + "/dir/sub/file", "content");
+  const Serving s(work, disk.path(), backend);
+  run_tool({"btrfs", "subvolume", "snapshot", live, copy});
+  s.require_present();
+  write_file(live + "/dir/sub/later", "seen in what is live");
+  write_file(copy + "/dir/sub/later", "seen in the snapshot");
+  s.require_present();
+  rename_path(live + "/dir/sub/file", live + "/dir/moved");
+  rename_path(copy + "/dir/sub", copy + "/dir/renamed");
+  append_file(live + "/dir/moved", ", and more");
+  s.require_present();
+  REQUIRE(s.count("delete") == 0);
+  REQUIRE(s.count("rename") == 2);
+  REQUIRE(s.gaps().empty());
+  s.holdfast.require_clean();
+}
+
+TEST_CASE("a snapshot of the root in the root is no ring", "[coverage]") {
+  if (!is_root_for("mounting")) return;
+  const WorkDir work;
+  enter_mount_namespace();
+  const LoopMount disk(work, "disk", 120 * kMiB, "btrfs");
+  const std::string root = disk.path() + "/root";
+  run_tool({"btrfs", "subvolume", "create", root});
+  make_dir(root + "/dir");
+  write_file(root + "/dir/file", "content");
+  const Serving s(work, root);
+  run_tool({"btrfs", "subvolume", "snapshot", root, root + "/snapshot"});
+  s.require_present();
+  append_file(root + "/dir/file", ", and more");
+  append_file(root + "/snapshot/dir/file", ", but here");
+  s.require_present();
+  REQUIRE(s.count("delete") == 0);
+  REQUIRE(s.count("rename") == 0);
+  s.holdfast.require_clean();
+}
+
+}  // namespace holdfast
