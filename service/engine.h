@@ -182,6 +182,8 @@ class Engine {
                       const std::optional<Entry>& old);
   Status note_unknown(const Look& look, std::vector<Entry>& known);
   Status appeared(Look& look, const std::string& name, const StatxResult& now);
+  Result<NodeId> create_dir(const Look& look, const std::string& name, const FileStat& stat,
+                            const std::optional<Entry>& old);
   Status compare_self(Look& look);
   void descend(Look& look, NodeId dir);
   void capture(Look& look, const std::string& name, uint64_t bytes, Told told = Told::kSeen);

@@ -393,6 +393,15 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
   }
   const FileType type = file_type_of_mode(now->mode);
   const FileStat stat = to_file_stat(*now);
+  if (now->mount_id != roots_[look.root]->mount_id) {
+    // Something is mounted there. What is under it stays what it was; of a directory that is new
+    // here, only that it is there is kept. It may be another one of the root's, mounted twice.
+    if (old || type != FileType::kDir) return {};
+    FileStat bare = stat;
+    bare.inode = 0;
+    TRY(create_dir(look, name, bare, {}));
+    return {};
+  }
   TRY(note_stamp(look, stat, old));
   if (old) {
     TRY_ASSIGN(WriteTxn * open, txn());
@@ -414,8 +423,6 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
       return {};
     }
   }
-  // Something is mounted over it: what is under it stays what it was.
-  if (old && now->mount_id != roots_[look.root]->mount_id) return {};
   return appeared(look, name, *now);
 }
 
@@ -454,12 +461,19 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     if (!put_off(look, name, Told::kSeen)) capture(look, name, stat.size);
     return {};
   }
-  const std::optional<Entry>& old = found.old;
+  TRY_ASSIGN(const NodeId dir, create_dir(look, name, stat, found.old));
+  descend(look, dir);
+  return {};
+}
+
+// Journals a directory that the journal does not have, in place of what the name led to.
+Result<NodeId> Engine::create_dir(const Look& look, const std::string& name, const FileStat& stat,
+                                  const std::optional<Entry>& old) {
   if (old) TRY(displace(look.root, *old));
   TRY_ASSIGN(WriteTxn * open, txn());
   Record record;
   record.kind = RecordKind::kCreate;
-  record.type = type;
+  record.type = FileType::kDir;
   record.root = roots_[look.root]->root.node;
   TRY_ASSIGN(record.node, state_.journal->new_node(*open));
   record.parent = look.dir;
@@ -473,8 +487,7 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     if (replaced) record.prev = replaced->seq;
   }
   TRY(append(record));
-  descend(look, record.node);
-  return {};
+  return record.node;
 }
 
 void Engine::descend(Look& look, NodeId dir) {

@@ -1,5 +1,6 @@
 // Subvolumes, snapshots, bind mounts and layers in a root: other objects with the same numbers, and
 // the same object with other ones.
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,6 +93,32 @@ TEST_CASE("a snapshot of the root in the root is no ring", "[coverage]") {
   REQUIRE(s.count("delete") == 0);
   REQUIRE(s.count("rename") == 0);
   s.holdfast.require_clean();
+}
+
+TEST_CASE("a directory of the root that is mounted once more in the root stays where it is",
+          "[coverage]") {
+  if (!is_root_for("mounting")) return;
+  const std::string backend = GENERATE("fanotify", "inotify");
+  CAPTURE(backend);
+  const WorkDir work;
+  enter_mount_namespace();
+  const std::string root = work.make("data");
+  make_dir(root + "/a");
+  make_dir(root + "/a/sub");
+  write_file(root + "/a/sub/file", "content");
+  const Serving s(work, root, backend);
+  make_dir(root + "/b");
+  const std::unique_ptr<Mount> again =
+      std::make_unique<Mount>(root + "/a", root + "/b", "none", MS_BIND);
+  write_file(root + "/a/sub/later", "seen");
+  const uint64_t seq = s.holdfast.flush();
+  REQUIRE(s.count("rename") == 0);
+  REQUIRE(s.count("delete") == 0);
+  append_file(root + "/a/sub/file", ", and more");
+  s.holdfast.flush();
+  REQUIRE(s.holdfast.text({"cat", "data:a/sub/file"}) == "content, and more");
+  REQUIRE(s.holdfast.text({"cat", "data:a/sub/later", "--at", at(seq)}) == "seen");
+  REQUIRE(s.holdfast.run({"cat", "data:b/sub/file"}).exit_code == 4);
 }
 
 }  // namespace holdfast
