@@ -23,6 +23,9 @@ struct FsTraits {
   bool fine_stamps = false;
   int64_t granularity_ns = 2'000'000'000;
   bool stable_inodes = false;  // an inode number stays the same over a remount
+  // The birth time stays the same too. Not so on overlay, where the first change copies a file or
+  // directory up from a lower layer and keeps only its number.
+  bool stable_btime = true;
 };
 
 struct KernelVersion {

@@ -46,7 +46,7 @@ bool Engine::still_there(size_t index, NodeId parent, const std::string& name, u
     auto known = state_.journal->version(**open, parent, kHead);
     auto self = statx_fd(dir->get());
     if (!known.ok() || !*known || !self.ok() ||
-        !same_identity(**known, FileType::kDir, to_file_stat(*self))) {
+        !same_object(roots_[index]->fs, **known, FileType::kDir, to_file_stat(*self))) {
       return true;
     }
   }
@@ -62,7 +62,7 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
   TRY_ASSIGN(place.old, journal.entry(*open, dir, name, kHead));
   if (place.old) {
     TRY_ASSIGN(place.version, journal.version(*open, place.old->node, kHead));
-    if (place.version && same_file(index, *place.version, type, stat, handle)) {
+    if (place.version && same_object(roots_[index]->fs, *place.version, type, stat, handle)) {
       place.how = Place::How::kSame;
       place.node = place.old->node;
       return place;
@@ -73,7 +73,7 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
   TRY_ASSIGN(const auto known, journal.inode(*open, roots_[index]->root.node, stat.inode));
   if (!known) return place;
   TRY_ASSIGN(auto version, journal.version(*open, known->node, kHead));
-  if (!version || !same_identity(*version, type, stat, handle))
+  if (!version || !same_object(roots_[index]->fs, *version, type, stat, handle))
     return place;  // the number was used again
   place.node = known->node;
   std::optional<MissingName> gone;

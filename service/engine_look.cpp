@@ -130,7 +130,7 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   const bool other_mount = opened.ok() && opened->stat.mount_id != root.mount_id;
   const bool same =
       opened.ok() && (dir == root.root.node ||
-                      same_identity(*version, FileType::kDir, to_file_stat(opened->stat)));
+                      same_object(root.fs, *version, FileType::kDir, to_file_stat(opened->stat)));
   if (!same) {
     const bool hidden = other_mount || hidden_by_mount(root, path);
     if (dir != root.root.node && !hidden) {
@@ -153,7 +153,8 @@ Result<bool> Engine::is_known_root(size_t index, int dir_fd) {
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto version, state_.journal->version(*open, roots_[index]->root.node, kHead));
   TRY_ASSIGN(const StatxResult st, statx_fd(dir_fd));
-  return !version || same_identity(*version, FileType::kDir, to_file_stat(st));
+  return !version ||
+         same_lasting_identity(roots_[index]->fs, *version, FileType::kDir, to_file_stat(st));
 }
 
 Status Engine::root_lost(size_t index, const std::string& why) {
@@ -406,7 +407,7 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
   if (old) {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto version, state_.journal->version(*open, old->node, kHead));
-    if (version && same_file(look.root, *version, type, stat)) {
+    if (version && same_object(roots_[look.root]->fs, *version, type, stat)) {
       if (type == FileType::kDir) {
         // One that was away when its parent was looked at last has not been looked at.
         const RootState& root = *roots_[look.root];

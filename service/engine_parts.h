@@ -105,6 +105,19 @@ inline bool same_identity(const Record& version, FileType type, const FileStat& 
   return version.type == type && version.stat.inode == stat.inode &&
          version.stat.btime_ns == stat.btime_ns;
 }
+// The same, without the birth time where that does not last.
+inline bool same_lasting_identity(const FsTraits& fs, const Record& version, FileType type,
+                                  FileStat stat, uint64_t handle = 0) {
+  if (!fs.stable_btime) stat.btime_ns = version.stat.btime_ns;
+  return same_identity(version, type, stat, handle);
+}
+// What a name leads to, against what it led to: where inode numbers mean nothing, the name says
+// which file it is.
+inline bool same_object(const FsTraits& fs, const Record& version, FileType type,
+                        const FileStat& stat, uint64_t handle = 0) {
+  if (!fs.stable_inodes) return version.type == type;
+  return same_lasting_identity(fs, version, type, stat, handle);
+}
 // What a look finds, against what the journal has: everything but identity, where inode numbers
 // mean nothing.
 inline bool same_stat(const FsTraits& fs, const FileStat& known, FileStat now) {

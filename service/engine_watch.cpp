@@ -247,7 +247,7 @@ Result<bool> Engine::root_mounted(size_t index, Fd fd, const StatxResult& st) {
   }
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto version, state_.journal->version(*open, root.root.node, kHead));
-  if (version && !same_identity(*version, FileType::kDir, to_file_stat(st))) {
+  if (version && !same_lasting_identity(root.fs, *version, FileType::kDir, to_file_stat(st))) {
     TRY_ASSIGN(const bool holds, holds_names(*open, root.root.node));
     if (holds) {
       TRY(root_lost(index,

@@ -4,6 +4,11 @@
 
 namespace holdfast {
 
+TEST_CASE("an overlay keeps no birth time", "[fs]") {
+  CHECK_FALSE(fs_traits(0x794C7630, {6, 18}).stable_btime);
+  CHECK(fs_traits(0xEF53, {6, 18}).stable_btime);
+}
+
 TEST_CASE("what is known of a file system follows from its magic number", "[fs_type]") {
   const FsTraits ext4 = fs_traits(0xEF53, {6, 13});
   CHECK(ext4.name == "ext4");

@@ -95,6 +95,34 @@ TEST_CASE("a snapshot of the root in the root is no ring", "[coverage]") {
   s.holdfast.require_clean();
 }
 
+// The first change copies a directory or a file up from the lower layer, with a new birth time.
+TEST_CASE("what an overlay copies up is what it was", "[coverage]") {
+  if (!is_root_for("mounting")) return;
+  const WorkDir work;
+  enter_mount_namespace();
+  const Mount layers("none", work.make("layers"), "tmpfs");
+  for (const char* name : {"/lower", "/upper", "/work", "/lower/dir", "/lower/dir/sub"})
+    make_dir(layers.path() + name);
+  for (const char* name : {"/lower/dir/a", "/lower/dir/sub/b"})
+    write_file(layers.path() + name, "content");
+  const Mount overlay("overlay", work.make("data"), "overlay", 0,
+                      "lowerdir=" + layers.path() + "/lower,upperdir=" + layers.path() +
+                          "/upper,workdir=" + layers.path() + "/work");
+  Serving s(work, overlay.path());
+  append_file(s.root + "/dir/sub/b", ", and more");
+  write_file(s.root + "/dir/new", "new");
+  s.require_present();
+  write_file(s.root + "/dir/sub/later", "watched still");
+  s.require_present();
+  REQUIRE(s.count("delete") == 0);
+  REQUIRE(s.count("create") == 2);
+  s.holdfast.stop();
+  s.holdfast.start({"data=" + s.root});
+  s.require_present();
+  REQUIRE(s.count("delete") == 0);
+  REQUIRE(s.count("create") == 2);
+}
+
 TEST_CASE("a directory of the root that is mounted once more in the root stays where it is",
           "[coverage]") {
   if (!is_root_for("mounting")) return;
