@@ -110,6 +110,12 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   path = std::move(*found);
   TRY_ASSIGN(auto version, state_.journal->version(*open, dir, kHead));
   if (!version) return std::shared_ptr<Fd>();
+  if (version->type != FileType::kDir) {  // nothing to open, ever
+    root.dirty->forget(dir);
+    root.unwatched.erase(dir);
+    root.unlisted.erase(dir);
+    return std::shared_ptr<Fd>();
+  }
   if (dir == root.root.node) {
     auto fd = open_directory(root.spec.path);
     if (!fd.ok()) {

@@ -75,6 +75,9 @@ Result<std::unique_ptr<Watcher>> Engine::make_watcher(size_t index) {
     if (traits.ok() && traits->network) {
       root.backend_why = traits->name + " does not tell what others change";
       backend = Backend::kPoll;
+    } else if (traits.ok() && !traits->stable_inodes) {
+      root.backend_why = traits->name + " gives a directory another number when it is met again";
+      backend = Backend::kPoll;
     }
   }
   if (backend == Backend::kAuto || backend == Backend::kFanotify) {
