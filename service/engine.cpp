@@ -62,8 +62,8 @@ Status Engine::add_root(const RootSpec& spec) {
   root->mount_id = st.mount_id;
   TRY_ASSIGN(root->fs, fs_traits_of(root->fd.get()));
   TRY_ASSIGN(root->ignore, IgnoreRules::parse(spec.excludes));
-  if (state_.dir.starts_with(spec.path + "/")) {
-    root->own_state = state_.dir.substr(spec.path.size() + 1);
+  if (const auto own = path_below(state_.dir, spec.path); own && !own->empty()) {
+    root->own_state = *own;
     log_.warn("the state directory " + state_.dir + " lies inside " + spec.path +
               "; it is left out of what is watched");
   }

@@ -15,10 +15,6 @@ namespace holdfast {
 namespace {
 constexpr size_t kUnwatchedMax = 4096;
 constexpr size_t kHiddenShown = 5;
-
-bool is_below(const std::string& path, const std::string& dir) {
-  return path == dir || path.starts_with(dir + "/");
-}
 }  // namespace
 
 Result<Backend> backend_of_name(const std::string& name) {
@@ -313,11 +309,11 @@ Status Engine::check_mounts() {
 
 Status Engine::compare_mounts(size_t index, const std::vector<MountPoint>& mounts) {
   RootState& root = *roots_[index];
-  const std::string above = root.spec.path == "/" ? "/" : root.spec.path + "/";
   std::map<std::string, bool> now;
   for (const MountPoint& mount : mounts) {
-    if (!mount.path.starts_with(above) || mount.path.size() == above.size()) continue;
-    std::string path = mount.path.substr(above.size());
+    const auto below = path_below(mount.path, root.spec.path);
+    if (!below || below->empty()) continue;
+    std::string path(*below);
     if (const auto known = root.mounts.find(path); known != root.mounts.end()) {
       now.insert(*known);
       continue;
@@ -356,7 +352,7 @@ Status Engine::compare_mounts(size_t index, const std::vector<MountPoint>& mount
 
 bool Engine::hidden_by_mount(const RootState& root, const std::string& path) const {
   return std::any_of(root.mounts.begin(), root.mounts.end(),
-                     [&](const auto& mount) { return is_below(path, mount.first); });
+                     [&](const auto& mount) { return path_below(path, mount.first).has_value(); });
 }
 
 std::string Engine::poll_words() const {
