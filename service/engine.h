@@ -221,6 +221,9 @@ class Engine {
 
   // engine_watch.cpp
   Result<std::unique_ptr<Watcher>> make_fanotify(size_t root);
+  Result<std::optional<NodeId>> find_dir(const LmdbTxn& view, size_t root, uint64_t inode,
+                                         int64_t btime_ns,
+                                         const std::function<std::string()>& path) const;
   Result<std::unique_ptr<Watcher>> make_watcher(size_t root);
   Status open_watcher(size_t root);
   Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);

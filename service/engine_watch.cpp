@@ -27,34 +27,47 @@ Result<Backend> backend_of_name(const std::string& name) {
                                            "\"; there are: auto, fanotify, inotify, poll");
 }
 
+// The directory of this root with that inode number and birth time, whose path is asked where the
+// number does not tell.
+Result<std::optional<NodeId>> Engine::find_dir(const LmdbTxn& view, size_t index, uint64_t inode,
+                                               int64_t btime_ns,
+                                               const std::function<std::string()>& path) const {
+  const RootState& root = *roots_[index];
+  FileStat stat;
+  stat.inode = inode;
+  stat.btime_ns = btime_ns;
+  const auto is_it = [&](NodeId dir) -> Result<bool> {
+    TRY_ASSIGN(const auto version, state_.journal->version(view, dir, kHead));
+    return version && version->kind != RecordKind::kDelete &&
+           same_lasting_identity(root.fs, *version, FileType::kDir, stat);
+  };
+  TRY_ASSIGN(const auto known, state_.journal->inode(view, root.root.node, inode));
+  if (known) {
+    TRY_ASSIGN(const bool same, is_it(known->node));
+    if (same) return std::optional<NodeId>(known->node);
+  }
+  // The journal has the number for no directory, or for another one: it was used again, the
+  // directory has been copied up, or another name of the number was seen last.
+  const std::string now = path();
+  const auto below = path_below(now, root.spec.path);
+  if (!below) return std::optional<NodeId>();
+  TRY_ASSIGN(const auto dir, dir_at(view, root.root.node, *below));
+  if (!dir) return dir;
+  TRY_ASSIGN(const bool same, is_it(*dir));
+  return same ? dir : std::nullopt;
+}
+
 Result<std::unique_ptr<Watcher>> Engine::make_fanotify(size_t index) {
   // The open write transaction where there is one: a directory may be known by a record that is not
   // committed yet. A batch is not opened for this.
   auto resolve = [this, index](uint64_t inode, int64_t btime_ns,
                                const auto& path) -> Result<std::optional<NodeId>> {
-    const NodeId root = roots_[index]->root.node;
     std::unique_ptr<ReadTxn> committed;
     if (!batch_) {
       TRY_ASSIGN(committed, state_.env->begin_read());
     }
     const LmdbTxn& view = batch_ ? static_cast<const LmdbTxn&>(*batch_->txn) : *committed;
-    const auto is_it = [&](NodeId dir) -> Result<bool> {
-      TRY_ASSIGN(const auto version, state_.journal->version(view, dir, kHead));
-      return version && version->kind != RecordKind::kDelete && version->type == FileType::kDir &&
-             version->stat.inode == inode && version->stat.btime_ns == btime_ns;
-    };
-    TRY_ASSIGN(const auto known, state_.journal->inode(view, root, inode));
-    if (!known) return std::optional<NodeId>();
-    TRY_ASSIGN(bool same, is_it(known->node));
-    if (same) return std::optional<NodeId>(known->node);
-    // The number is known for another file: it was used again, or counts in another subvolume.
-    const std::string& top = roots_[index]->spec.path;
-    const std::string now = path();
-    if (!now.starts_with(top == "/" ? "/" : top + "/")) return std::optional<NodeId>();
-    TRY_ASSIGN(const auto dir, dir_at(view, root, now.substr(top == "/" ? 1 : top.size() + 1)));
-    if (!dir) return dir;
-    TRY_ASSIGN(same, is_it(*dir));
-    return same ? dir : std::nullopt;
+    return find_dir(view, index, inode, btime_ns, path);
   };
   TRY_ASSIGN(auto watcher, FanotifyWatcher::create(roots_[index]->fd.get(), resolve));
   return std::unique_ptr<Watcher>(std::move(watcher));
