@@ -345,18 +345,17 @@ void Engine::flush(std::function<void(Result<Sequence>)> done) {
       return done(status.error());
     }
   }
-  // Where not everything is watched, only looking tells what happened. And nobody tells of a root
-  // that is gone with a directory above it.
+  // Where not everything is watched, only looking tells what happened.
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
-    if (!root.lost) retry_unlisted(root);
     if (root.lost) {
       recheck(root);
-    } else if (!root.degraded.empty() && !root.polled) {
-      sweep(i, true);
-    } else if (root_elsewhere(root)) {
-      root.dirty->add_self(root.root.node, epoch_, clock_.boottime_ns());
+      continue;
     }
+    retry_unlisted(root);
+    root.path_check_ns = 0;
+    check_path(root);
+    if (!root.degraded.empty() && !root.polled) sweep(i, true);
   }
   waiters_.push_back({epoch_++, std::move(done)});
 }
@@ -446,6 +445,7 @@ int64_t Engine::next_wake_ns() const {
     // What is due already is blocked by work whose end wakes us; the timer is for what is to come.
     if (auto due = root->dirty->next_due_after(now)) next = std::min(next, *due);
     if (root->lost || !root->degraded.empty()) next = std::min(next, root->recheck_ns);
+    if (root->watcher && !root->lost) next = std::min(next, root->path_check_ns);
     if (!root->unlisted.empty()) next = std::min(next, root->unlisted_retry_ns);
   }
   return next == kNever ? kNever : std::max(next, now + 1'000'000);

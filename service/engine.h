@@ -233,6 +233,7 @@ class Engine {
   void retry_unlisted(RootState& root);
   void sweep(size_t root, bool asked);
   Status tend_coverage();
+  void check_path(RootState& root);
   static bool root_elsewhere(const RootState& root);
   Result<bool> root_mounted(size_t root, Fd fd, const StatxResult& st);
   Result<bool> holds_names(const LmdbTxn& view, NodeId dir);

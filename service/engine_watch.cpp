@@ -120,6 +120,7 @@ Status Engine::open_watcher(size_t index) {
   }
   TRY(fds_->add(watcher->fd()));
   root.watcher = std::move(watcher);
+  root.path_check_ns = clock_.boottime_ns() + kRecheckNs;
   root.polled = root.watcher->backend() == std::string_view("poll");
   log_.info(root.spec.name + ": " + root.watcher->backend() +
             (root.backend_why.empty() ? "" : " (" + root.backend_why + ")"));
@@ -202,6 +203,7 @@ Status Engine::tend_coverage() {
   const int64_t now = clock_.boottime_ns();
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
+    check_path(root);
     if (!root.lost && !root.unlisted.empty() && root.unlisted_retry_ns <= now) {
       retry_unlisted(root);
     }
@@ -249,12 +251,28 @@ bool Engine::root_elsewhere(const RootState& root) {
          now->inode != before->inode || now->dev != before->dev;
 }
 
+// Nobody tells of a root that is gone with a directory above it.
+void Engine::check_path(RootState& root) {
+  const int64_t now = clock_.boottime_ns();
+  if (root.lost || root.path_check_ns > now) return;
+  root.path_check_ns = now + kRecheckNs;
+  if (root_elsewhere(root)) root.dirty->add_self(root.root.node, epoch_, now);
+}
+
 // Takes what the root's path leads to for the root. False: it is on another mount than the root
 // was, and is not the same.
 Result<bool> Engine::root_mounted(size_t index, Fd fd, const StatxResult& st) {
   RootState& root = *roots_[index];
   if (st.mount_id == root.mount_id) {
+    const auto before = statx_fd(root.fd.get());
+    const bool other = !before.ok() || before->inode != st.inode || before->dev != st.dev;
     root.fd = std::move(fd);
+    if (!other || !root.watcher) return true;
+    // Marks and watches belong to the directory that was there.
+    TRY(open_watcher(index));
+    root.dirty->add_dir(root.root.node, true, epoch_, clock_.boottime_ns());
+    if (!root.lost_why.empty()) return true;  // told already
+    TRY(journal_gap(index, "the root is another directory now; it is compared as a whole"));
     return true;
   }
   TRY_ASSIGN(WriteTxn * open, txn());

@@ -102,4 +102,33 @@ TEST_CASE("a directory that could not be listed is listed when it can be", "[cov
   u.stop();
 }
 
+// No event says so, and nobody asks.
+TEST_CASE("a root that goes with a directory above it is missed before anybody asks",
+          "[coverage]") {
+  const WorkDir work;
+  make_dir(work.path("above"));
+  const std::string root = work.make("above/data");
+  write_file(root + "/file", "content");
+  Holdfast holdfast(work.path("state"));
+  holdfast.start({"data=" + root});
+  holdfast.flush();
+  Command command;
+  command.args = {HOLDFAST_BINARY, "--state", holdfast.state(), "log", "--follow"};
+  Process follower(command);
+  REQUIRE(follower.wait_for_output("file"));
+  rename_path(work.path("above"), work.path("aside"));
+  SECTION("nothing is there") { REQUIRE(follower.wait_for_output("the root is lost", 60'000)); }
+  SECTION("another directory is there") {
+    make_dir(work.path("above"));
+    make_dir(root);
+    write_file(root + "/another", "of another directory");
+    REQUIRE(follower.wait_for_output("the root is another directory now", 60'000));
+    holdfast.require_restores(work, holdfast.flush(), read_tree(root));
+    write_file(root + "/later", "watched");
+    holdfast.require_restores(work, holdfast.flush(), read_tree(root));
+    REQUIRE_FALSE(has_flag(holdfast.lines({"history", "data:later"}).back(), "offline"));
+  }
+  REQUIRE_FALSE(follower.output().find("overflow") != std::string::npos);
+}
+
 }  // namespace holdfast
