@@ -288,6 +288,7 @@ Result<bool> Engine::root_mounted(size_t index, Fd fd, const StatxResult& st) {
   }
   root.mount_id = st.mount_id;
   root.fd = std::move(fd);
+  mounts_changed_ = true;  // what is mounted below it was not compared while it was away
   if (!root.watcher) return true;
   TRY(open_watcher(index));
   root.dirty->add_dir(root.root.node, true, epoch_, clock_.boottime_ns());

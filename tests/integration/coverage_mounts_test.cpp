@@ -123,6 +123,25 @@ TEST_CASE("what an overlay copies up is what it was", "[coverage]") {
   REQUIRE(s.count("create") == 2);
 }
 
+TEST_CASE("what is mounted below a root that comes back is a gap", "[coverage]") {
+  if (!is_root_for("mounting")) return;
+  const WorkDir work;
+  enter_mount_namespace();
+  const std::string disk = work.make("disk");
+  make_dir(disk + "/dir");
+  write_file(disk + "/dir/file", "content");
+  auto mounted = std::make_unique<Mount>(disk, work.make("data"), "none", MS_BIND);
+  const Serving s(work, mounted->path());
+  mounted.reset();
+  REQUIRE(s.holdfast.run({"flush"}).exit_code == 1);
+  const Mount again(disk, s.root, "none", MS_BIND);
+  const Mount over = mount_tmpfs(s.root + "/dir");
+  s.holdfast.flush();
+  s.holdfast.flush();
+  REQUIRE_THAT(s.gaps(), Contains("dir is hidden by a mount"));
+  REQUIRE(s.count("delete") == 0);
+}
+
 TEST_CASE("a directory of the root that is mounted once more in the root stays where it is",
           "[coverage]") {
   if (!is_root_for("mounting")) return;
