@@ -445,6 +445,7 @@ int64_t Engine::next_wake_ns() const {
     // What is due already is blocked by work whose end wakes us; the timer is for what is to come.
     if (auto due = root->dirty->next_due_after(now)) next = std::min(next, *due);
     if (root->lost || !root->degraded.empty()) next = std::min(next, root->recheck_ns);
+    if (root->no_inotify && !root->lost) next = std::min(next, root->inotify_retry_ns);
     if (root->watcher && !root->lost) next = std::min(next, root->path_check_ns);
     if (!root->unlisted.empty()) next = std::min(next, root->unlisted_retry_ns);
   }

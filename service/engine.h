@@ -228,6 +228,7 @@ class Engine {
   Status open_watcher(size_t root);
   Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
   Status tell_degraded(size_t root, const std::string& path);
+  Status retry_inotify(size_t root);
   Status end_degraded(size_t root);
   Status cannot_look(size_t root, NodeId dir, bool recursive, const std::string& note);
   void retry_unlisted(RootState& root);

@@ -42,6 +42,7 @@ struct Engine::RootState {
   bool unwatched_many = false;
   bool polled = false;      // by its watcher
   bool no_inotify = false;  // because no inotify is left for it: tried again
+  int64_t inotify_retry_ns = 0;
   std::string backend_why;  // not the best backend, because
   // A sweep looks at what nobody tells of; it is done when nothing of its epoch is left.
   bool sweeping = false;

@@ -101,6 +101,7 @@ Result<std::unique_ptr<Watcher>> Engine::make_watcher(size_t index) {
     // It is tried again; until then the root is polled.
     root.degraded.assign(1, watcher.error().message);
     root.no_inotify = true;
+    root.inotify_retry_ns = clock_.boottime_ns() + options_.poll_interval_ns;
     root.backend_why = watcher.error().message;
   }
   TRY_ASSIGN(auto watcher, PollWatcher::create(options_.poll_interval_ns));
@@ -214,22 +215,28 @@ Status Engine::tend_coverage() {
       root.sweep_rest_ns = now + (now - root.sweep_began_ns);
       TRY(end_degraded(i));
     }
-    if (root.lost || root.degraded.empty() || root.recheck_ns > now) continue;
-    if (root.no_inotify) {
-      auto again = InotifyWatcher::create();
-      if (again.ok()) {
-        TRY(open_watcher(i));
-        root.dirty->add_dir(root.root.node, true, epoch_, now);
-        TRY(journal_gap(i, "the root is watched again; what changed meanwhile is found now"));
-        root.degraded_why.clear();
-        continue;
-      }
-      root.recheck_ns = now + options_.poll_interval_ns;
-      continue;  // its watcher says when to sweep
+    if (root.no_inotify) {  // its watcher says when to sweep
+      TRY(retry_inotify(i));
+      continue;
     }
+    if (root.lost || root.degraded.empty() || root.recheck_ns > now) continue;
     sweep(i, false);
   }
   return {};
+}
+
+Status Engine::retry_inotify(size_t index) {
+  RootState& root = *roots_[index];
+  const int64_t now = clock_.boottime_ns();
+  if (root.lost || root.inotify_retry_ns > now) return {};
+  root.inotify_retry_ns = now + options_.poll_interval_ns;
+  // Tried and let go before the root's own is made: there may be just one.
+  if (const bool any = InotifyWatcher::create().ok(); !any) return {};
+  TRY(open_watcher(index));
+  if (root.no_inotify) return {};
+  root.degraded_why.clear();
+  root.dirty->add_dir(root.root.node, true, epoch_, now);
+  return journal_gap(index, "the root is watched again; what changed meanwhile is found now");
 }
 
 Status Engine::end_degraded(size_t index) {
