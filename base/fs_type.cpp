@@ -26,7 +26,7 @@ struct Row {
 };
 
 // Numbers from linux/magic.h and the file systems' own headers.
-constexpr std::array<Row, 17> kRows{{
+constexpr std::array<Row, 25> kRows{{
     {0xEF53, "ext4", false, true, true, kTickNs, true},
     {0x58465342, "xfs", false, true, true, kTickNs, true},
     {0x9123683E, "btrfs", false, true, true, kTickNs, true},
@@ -44,6 +44,14 @@ constexpr std::array<Row, 17> kRows{{
     {0x01021997, "9p", true, false, false, kSecondNs, true},
     {0x65735546, "fuse", true, false, false, kSecondNs, true},
     {0x00C36400, "ceph", true, false, false, kSecondNs, true},
+    {0x786F4256, "vboxsf", true, false, false, kSecondNs, true},
+    {0x7461636F, "ocfs2", true, false, false, kSecondNs, true},
+    {0x01161970, "gfs2", true, false, false, kSecondNs, true},
+    {0x0BD00BD0, "lustre", true, false, false, kSecondNs, true},
+    {0x5346414F, "afs", true, false, false, kSecondNs, true},
+    {0x6B414653, "kafs", true, false, false, kSecondNs, true},
+    {0x47504653, "gpfs", true, false, false, kSecondNs, true},
+    {0x19830326, "beegfs", true, false, false, kSecondNs, true},
 }};
 
 }  // namespace

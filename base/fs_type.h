@@ -13,7 +13,8 @@ namespace holdfast {
 struct FsTraits {
   std::string name;  // "ext4", or its magic number in hex
   // Others may change it without this kernel knowing: no events for their changes, and the server's
-  // clock in the stamps. NFS, SMB, 9p, FUSE (virtiofs too), Ceph.
+  // clock in the stamps. NFS, SMB, 9p, FUSE (virtiofs too), Ceph, AFS, the folders of virtual
+  // machines, and disks that several machines share (OCFS2, GFS2, Lustre, GPFS, BeeGFS).
   bool network = false;
   // Every change of content moves mtime and ctime, but for a store through a mapping that is dirty
   // already. Not so on tmpfs and overlay (stamps freeze after the first fault), nor over a network.
