@@ -143,6 +143,7 @@ Status Engine::turn(bool& progress) {
   if (mounts_changed_) TRY(check_mounts());
   TRY(tend_coverage());
   TRY(take_outputs(progress));
+  if (progress) look_at_freed();
   TRY(start_asks(progress));
   TRY(start_work(progress));
   if (!missing_.empty()) {
@@ -168,6 +169,26 @@ Status Engine::take_outputs(bool& progress) {
     TRY(commit_if_due());
   }
   return {};
+}
+
+// What was captured meanwhile has left busy_names_.
+void Engine::look_at_freed() {
+  for (auto at = waiting_names_.begin(); at != waiting_names_.end();) {
+    const auto here = at++;
+    const auto& [dir, name] = here->first;
+    if (busy_names_.contains(here->first)) continue;
+    const auto [root, epoch] = here->second;
+    roots_[root]->dirty->add_name(dir, name, epoch, clock_.boottime_ns());
+    end_outstanding(epoch);
+    waiting_names_.erase(here);
+  }
+}
+
+void Engine::end_outstanding(uint64_t epoch) {
+  if (const auto left = outstanding_.find(epoch);
+      left != outstanding_.end() && --left->second == 0) {
+    outstanding_.erase(left);
+  }
 }
 
 Result<WriteTxn*> Engine::txn() {
@@ -267,6 +288,7 @@ void Engine::fail_batch(const Error& cause) {
   outstanding_.clear();
   busy_dirs_.clear();
   busy_names_.clear();
+  waiting_names_.clear();
   scans_running_ = 0;
   for (auto& root : roots_) {
     root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());

@@ -182,6 +182,9 @@ class Engine {
                       const std::optional<Entry>& old);
   Status note_unknown(const Look& look, std::vector<Entry>& known);
   Status appeared(Look& look, const std::string& name, const StatxResult& now);
+  void look_when_free(const Look& look, const std::string& name);
+  void look_at_freed();
+  void end_outstanding(uint64_t epoch);
   Result<NodeId> create_dir(const Look& look, const std::string& name, const FileStat& stat,
                             const std::optional<Entry>& old);
   Status compare_self(Look& look);
@@ -304,6 +307,12 @@ class Engine {
   size_t scans_running_ = 0;
   std::unordered_set<NodeId, NodeIdHash> busy_dirs_;
   std::set<std::pair<NodeId, std::string>> busy_names_;
+  struct WaitingName {
+    size_t root;
+    uint64_t epoch;
+  };
+  // Of busy_names_: to be looked at when they are not busy any more; counted in outstanding_.
+  std::map<std::pair<NodeId, std::string>, WaitingName> waiting_names_;
   struct Parked {
     size_t root;
     CaptureResult result;

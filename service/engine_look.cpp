@@ -19,7 +19,6 @@ constexpr size_t kCaptureBacklogMax = 32;
 constexpr size_t kScansMax = 16;
 constexpr int64_t kMovedRetryNs = 2'000'000;
 constexpr const char* kCacheTagName = "CACHEDIR.TAG";
-constexpr int64_t kBusyRetryNs = 2'000'000;
 
 struct OpenDir {
   Fd fd;
@@ -30,6 +29,10 @@ Result<OpenDir> open_with_stat(int root_fd, const std::string& path) {
   TRY_ASSIGN(Fd fd, open_beneath(root_fd, path, O_PATH | O_DIRECTORY));
   TRY_ASSIGN(const StatxResult st, statx_fd(fd.get()));
   return OpenDir{std::move(fd), st};
+}
+
+std::string words_for(const std::string& path, const Error& error) {
+  return "cannot look at " + display_path(path) + ": " + error.message;
 }
 
 // Whether the path may lead to something else by now. Any other error says nothing of what is
@@ -129,8 +132,7 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
   }
   auto opened = open_with_stat(root.fd.get(), path);
   if (!opened.ok() && !may_have_moved(opened.error())) {
-    TRY(cannot_look(index, dir, dirty.recursive,
-                    "cannot look at " + display_path(path) + ": " + opened.error().message));
+    TRY(cannot_look(index, dir, dirty.recursive, words_for(path, opened.error())));
     return std::shared_ptr<Fd>();
   }
   const bool other_mount = opened.ok() && opened->stat.mount_id != root.mount_id;
@@ -247,10 +249,7 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   }
   auto self = statx_fd(fd->get());
   if (!self.ok() && self.error().code == ErrorCode::kNotFound) return {};  // its parent hears of it
-  if (!self.ok()) {
-    return cannot_look(index, dirty.dir, false,
-                       "cannot look at " + display_path(look.path) + ": " + self.error().message);
-  }
+  if (!self.ok()) return cannot_look(index, dirty.dir, false, words_for(look.path, self.error()));
   look.self = *self;
   if (dirty.self) {
     look.xattrs.emplace();
@@ -305,6 +304,17 @@ bool Engine::excluded(const Look& look, const std::string& name, bool is_dir) co
   return !root.spec.excludes.empty() && root.ignore.excluded(path, is_dir);
 }
 
+// A name whose capture is under way is looked at again when that is journaled, and holds back the
+// flush that waits for this look.
+void Engine::look_when_free(const Look& look, const std::string& name) {
+  const auto [known, added] =
+      waiting_names_.try_emplace({look.dir, name}, WaitingName{look.root, look.epoch});
+  if (!added && known->second.epoch <= look.epoch) return;
+  if (!added) end_outstanding(known->second.epoch);
+  known->second.epoch = look.epoch;
+  ++outstanding_[look.epoch];
+}
+
 // Walks what is there and what the journal says side by side, in the order of names.
 Status Engine::compare(Look& look) {
   TRY_ASSIGN(WriteTxn * open, txn());
@@ -313,8 +323,7 @@ Status Engine::compare(Look& look) {
     // What is being captured may be neither in the list any more nor in the journal yet.
     for (auto busy = busy_names_.lower_bound({look.dir, ""});
          busy != busy_names_.end() && busy->first == look.dir; ++busy) {
-      roots_[look.root]->dirty->add_name(look.dir, busy->second, look.epoch,
-                                         clock_.boottime_ns() + kBusyRetryNs);
+      look_when_free(look, busy->second);
     }
     TRY(state_.journal->for_each_entry(*open, look.dir, kHead, [&](const Entry& entry) {
       known.push_back(entry);
@@ -335,8 +344,7 @@ Status Engine::compare(Look& look) {
         known.push_back(std::move(*entry));
       } else if (busy_names_.contains({look.dir, name})) {
         // Gone, and about to be journaled as it was: to be looked at once more after that.
-        roots_[look.root]->dirty->add_name(look.dir, name, look.epoch,
-                                           clock_.boottime_ns() + kBusyRetryNs);
+        look_when_free(look, name);
       }
     }
   }
@@ -385,8 +393,7 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
   if (now != nullptr && excluded(look, name, S_ISDIR(now->mode))) now = nullptr;
   if (busy_names_.contains({look.dir, name})) {
     // Being captured: looked at again when that is done, also where it is gone by now.
-    roots_[look.root]->dirty->add_name(look.dir, name, look.epoch,
-                                       clock_.boottime_ns() + kBusyRetryNs);
+    look_when_free(look, name);
     return {};
   }
   if (now == nullptr && !old) return {};
