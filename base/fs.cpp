@@ -44,6 +44,21 @@ int64_t to_ns(const statx_timestamp& time) {
 // linux/stat.h since 6.8: an id that no later mount gets again. Older kernels ignore the bit.
 constexpr unsigned kStatxMntIdUnique = 0x4000;
 
+// linux/stat.h since 6.10: the number of the subvolume (btrfs, bcachefs), where the kernel puts it
+// in struct statx.
+constexpr unsigned kStatxSubvolume = 0x8000;
+constexpr size_t kSubvolumeOffset = 0xa0;
+static_assert(sizeof(struct statx) == 0x100);
+
+uint64_t subvolume_of(const struct statx& st) {
+  uint64_t subvolume = 0;
+  if ((st.stx_mask & kStatxSubvolume) != 0) {
+    std::memcpy(&subvolume, reinterpret_cast<const char*>(&st) + kSubvolumeOffset,
+                sizeof subvolume);
+  }
+  return subvolume;
+}
+
 StatxResult convert(const struct statx& st) {
   StatxResult result;
   result.mode = st.stx_mode;
@@ -55,14 +70,15 @@ StatxResult convert(const struct statx& st) {
   result.mount_id = (st.stx_mask & (STATX_MNT_ID | kStatxMntIdUnique)) ? st.stx_mnt_id : 0;
   result.size = st.stx_size;
   result.blocks = st.stx_blocks;
-  result.inode = st.stx_ino;
+  result.inode = inode_within(subvolume_of(st), st.stx_ino);
   result.mtime_ns = to_ns(st.stx_mtime);
   result.ctime_ns = to_ns(st.stx_ctime);
   result.btime_ns = (st.stx_mask & STATX_BTIME) ? to_ns(st.stx_btime) : 0;
   return result;
 }
 
-constexpr unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | kStatxMntIdUnique;
+constexpr unsigned kStatxMask =
+    STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID | kStatxMntIdUnique | kStatxSubvolume;
 
 std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
@@ -101,6 +117,11 @@ Result<XattrList> read_xattrs_at(const std::string& path) {
 }
 
 }  // namespace
+
+uint64_t inode_within(uint64_t subvolume, uint64_t inode) {
+  constexpr uint64_t kBtrfsTop = 5;  // BTRFS_FS_TREE_OBJECTID
+  return subvolume == kBtrfsTop ? inode : inode ^ (subvolume << 40);
+}
 
 Result<Fd> open_beneath(int dir_fd, std::string_view path, int flags, uint32_t mode) {
   if (path.empty()) path = ".";

@@ -19,9 +19,15 @@ namespace holdfast {
 struct StatxResult {
   uint32_t mode = 0, uid = 0, gid = 0, nlink = 0;
   uint64_t rdev = 0, dev = 0, mount_id = 0;
-  uint64_t size = 0, blocks = 0, inode = 0;  // blocks of 512 bytes
+  uint64_t size = 0, blocks = 0, inode = 0;  // blocks of 512 bytes; inode: see inode_within()
   int64_t mtime_ns = 0, ctime_ns = 0, btime_ns = 0;
 };
+
+// The number that stands for an inode here. Each subvolume of btrfs and bcachefs counts its own,
+// and a snapshot repeats numbers and birth times of what it was taken of; so the subvolume's
+// number, which lasts, is mixed into the upper bits. Of 0 (no subvolumes, or a kernel before
+// Linux 6.10 that does not tell) and of the top of a btrfs the number is the plain one.
+uint64_t inode_within(uint64_t subvolume, uint64_t inode);
 
 // Opens `path` ("" or "." is the directory itself) below `dir_fd`. O_CLOEXEC and O_NOFOLLOW are
 // added.

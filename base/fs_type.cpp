@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kTickNs = 10'000'000;  // CONFIG_HZ=100, the coarsest in use
 constexpr int64_t kSecondNs = 1'000'000'000;
+constexpr uint64_t kOverlay = 0x794C7630;
 constexpr KernelVersion kMultigrain{6, 13};
 
 struct Row {
@@ -25,7 +26,7 @@ struct Row {
 };
 
 // Numbers from linux/magic.h and the file systems' own headers.
-constexpr std::array<Row, 17> kRows{{
+constexpr std::array<Row, 25> kRows{{
     {0xEF53, "ext4", false, true, true, kTickNs, true},
     {0x58465342, "xfs", false, true, true, kTickNs, true},
     {0x9123683E, "btrfs", false, true, true, kTickNs, true},
@@ -34,7 +35,7 @@ constexpr std::array<Row, 17> kRows{{
     {0x2FC12FC1, "zfs", false, true, false, kTickNs, true},
     {0x01021994, "tmpfs", false, false, true, kTickNs, true},
     {0x858458F6, "ramfs", false, false, false, kTickNs, true},
-    {0x794C7630, "overlay", false, false, false, kTickNs, true},
+    {kOverlay, "overlay", false, false, false, kTickNs, true},
     {0x4D44, "vfat", false, false, false, 2 * kSecondNs, false},
     {0x2011BAB0, "exfat", false, false, false, 2 * kSecondNs, false},
     {0x6969, "nfs", true, false, false, kSecondNs, true},
@@ -43,6 +44,14 @@ constexpr std::array<Row, 17> kRows{{
     {0x01021997, "9p", true, false, false, kSecondNs, true},
     {0x65735546, "fuse", true, false, false, kSecondNs, true},
     {0x00C36400, "ceph", true, false, false, kSecondNs, true},
+    {0x786F4256, "vboxsf", true, false, false, kSecondNs, true},
+    {0x7461636F, "ocfs2", true, false, false, kSecondNs, true},
+    {0x01161970, "gfs2", true, false, false, kSecondNs, true},
+    {0x0BD00BD0, "lustre", true, false, false, kSecondNs, true},
+    {0x5346414F, "afs", true, false, false, kSecondNs, true},
+    {0x6B414653, "kafs", true, false, false, kSecondNs, true},
+    {0x47504653, "gpfs", true, false, false, kSecondNs, true},
+    {0x19830326, "beegfs", true, false, false, kSecondNs, true},
 }};
 
 }  // namespace
@@ -64,6 +73,7 @@ FsTraits fs_traits(uint64_t magic, KernelVersion kernel) {
   traits.fine_stamps = row->multigrain && kernel >= kMultigrain;
   traits.granularity_ns = row->granularity_ns;
   traits.stable_inodes = row->stable_inodes;
+  traits.stable_btime = magic != kOverlay;
   return traits;
 }
 

@@ -13,7 +13,8 @@ namespace holdfast {
 struct FsTraits {
   std::string name;  // "ext4", or its magic number in hex
   // Others may change it without this kernel knowing: no events for their changes, and the server's
-  // clock in the stamps. NFS, SMB, 9p, FUSE (virtiofs too), Ceph.
+  // clock in the stamps. NFS, SMB, 9p, FUSE (virtiofs too), Ceph, AFS, the folders of virtual
+  // machines, and disks that several machines share (OCFS2, GFS2, Lustre, GPFS, BeeGFS).
   bool network = false;
   // Every change of content moves mtime and ctime, but for a store through a mapping that is dirty
   // already. Not so on tmpfs and overlay (stamps freeze after the first fault), nor over a network.
@@ -23,6 +24,9 @@ struct FsTraits {
   bool fine_stamps = false;
   int64_t granularity_ns = 2'000'000'000;
   bool stable_inodes = false;  // an inode number stays the same over a remount
+  // The birth time stays the same too. Not so on overlay, where the first change copies a file or
+  // directory up from a lower layer and keeps only its number.
+  bool stable_btime = true;
 };
 
 struct KernelVersion {

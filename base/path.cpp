@@ -36,6 +36,14 @@ void apply_components(std::string_view path, std::vector<std::string_view>& stac
 }
 }  // namespace
 
+std::optional<std::string_view> path_below(std::string_view path, std::string_view dir) {
+  if (!path.starts_with(dir)) return std::nullopt;
+  if (path.size() == dir.size()) return std::string_view();
+  const bool at_seam = dir.ends_with('/') || path[dir.size()] == '/';
+  if (!at_seam) return std::nullopt;
+  return path.substr(dir.size() + (dir.ends_with('/') ? 0 : 1));
+}
+
 Result<std::string> normalize_absolute(std::string_view path, std::string_view cwd) {
   if (path.empty()) return make_error(ErrorCode::kUsage, "an empty path names nothing");
   if (path.find('\0') != std::string_view::npos) {

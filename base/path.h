@@ -3,6 +3,7 @@
 // Nothing here touches a file system: ".." is resolved by the text alone. Pure functions.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,10 @@ namespace holdfast {
 std::string join_path(std::string_view a, std::string_view b);
 // The parent and the last component: "a/b" = {"a", "b"}; "a" = {"", "a"}; "/a" = {"/", "a"}.
 std::pair<std::string_view, std::string_view> split_last(std::string_view path);
+// What leads from the directory to `path`, both absolute and normal: "/a/b" below "/a" is "b",
+// below
+// "/" it is "a/b", below itself "". nullopt: it lies elsewhere.
+std::optional<std::string_view> path_below(std::string_view path, std::string_view dir);
 // `path` as an absolute one, seen from `cwd`, without ".", "..", doubled or trailing slashes.
 Result<std::string> normalize_absolute(std::string_view path, std::string_view cwd);
 

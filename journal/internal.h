@@ -77,6 +77,7 @@ class NodeApply {
     bool operator==(const InodeRef&) const = default;
   };
   Status find_ended_name();
+  Status refuse_ring();
   Result<std::optional<InodeRef>> inode_of(NodeId node) const;
   Result<std::optional<InodeValue>> inode_row(const InodeRef& ref) const;
   Status put_inode_row(const InodeRef& ref, uint32_t names);

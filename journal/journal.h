@@ -151,6 +151,8 @@ class Journal {
   // Components below the root, joined by '/' ("" for the root itself), of a directory node at `at`.
   // Follows the newest record of each ancestor. kNotFound where the node is gone at `at`.
   Result<std::string> dir_path(const LmdbTxn& txn, NodeId dir, Sequence at) const;
+  // Whether the directory node `dir` is `above` or lies below it now.
+  Result<bool> is_within(const LmdbTxn& txn, NodeId dir, NodeId above) const;
   // Resolves root + relative path ("" or "a/b") at `at`. kNotFound: its first missing component.
   Result<Located> locate(const LmdbTxn& txn, NodeId root, std::string_view relative,
                          Sequence at) const;

@@ -25,11 +25,21 @@ Status NodeApply::find_ended_name() {
   return {};
 }
 
+// A directory in itself would be a ring: no path leads to it, and none to what is below it.
+Status NodeApply::refuse_ring() {
+  if (record_.kind != RecordKind::kRename || record_.type != FileType::kDir) return {};
+  TRY_ASSIGN(const bool ring, journal_.is_within(txn_, record_.parent, record_.node));
+  if (!ring) return {};
+  return make_error(ErrorCode::kUsage, "cannot journal a rename of '" + printable(record_.name) +
+                                           "' to a place below itself");
+}
+
 Status NodeApply::prepare() {
   TRY_ASSIGN(before_, inode_of(record_.node));
   const bool moves = !ends_name(record_) || record_.kind == RecordKind::kDelete ||
                      ended_parent(record_) != record_.parent || ended_name(record_) != record_.name;
   if (ends_name(record_) && moves) TRY(find_ended_name());
+  TRY(refuse_ring());
   if (!makes_name(record_)) return {};
   TRY_ASSIGN(const auto present, journal_.entry_at(txn_, record_.parent, record_.name, kLatest));
   const NodeId holder = present ? present->value.node : NodeId{};

@@ -8,6 +8,8 @@ namespace holdfast {
 
 namespace {
 
+constexpr int kDepthMax = 100'000;  // no tree is that deep: damaged records that form a ring
+
 Error no_such_node(NodeId node, Sequence at) {
   return make_error(ErrorCode::kNotFound,
                     "node " + std::to_string(node.value) + " does not exist " + at_moment(at));
@@ -191,8 +193,18 @@ Result<std::optional<InodeEntry>> Journal::inode(const LmdbTxn& txn, NodeId root
   return std::optional(InodeEntry{row->node, row->names});
 }
 
+Result<bool> Journal::is_within(const LmdbTxn& txn, NodeId dir, NodeId above) const {
+  NodeId node = dir;
+  for (int depth = 0; depth < kDepthMax && node.value != 0; ++depth) {
+    if (node == above) return true;
+    TRY_ASSIGN(const auto newest, version(txn, node, kLatest));
+    if (!newest) return false;
+    node = newest->parent;
+  }
+  return false;
+}
+
 Result<std::string> Journal::dir_path(const LmdbTxn& txn, NodeId dir, Sequence at) const {
-  constexpr int kDepthMax = 100'000;  // no tree is that deep: damaged records that form a ring
   std::string path;
   NodeId node = dir;
   for (int depth = 0; depth < kDepthMax; ++depth) {

@@ -62,12 +62,10 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
       TRY_ASSIGN(job.target, normalize_absolute(request.get("to"), request.get("cwd")));
       if (by_root.size() > 1) job.target = join_path(job.target, root.name);
     }
-    if (job.target == state.dir || job.target.starts_with(state.dir + "/")) {
+    if (path_below(job.target, state.dir)) {
       return make_error(ErrorCode::kUsage, "cannot restore into the state directory " + state.dir);
     }
-    if (state.dir.starts_with(job.target + "/")) {
-      job.own_state = state.dir.substr(job.target.size() + 1);
-    }
+    if (const auto own = path_below(state.dir, job.target)) job.own_state = *own;
     TRY_ASSIGN(const auto excludes, state.journal->meta(txn, "excludes:" + root.name));
     std::vector<std::string> patterns;
     std::string_view rest = excludes ? *excludes : std::string_view();

@@ -234,7 +234,9 @@ void Capturer::Work::read_metadata(CaptureResult& result) {
   const int dir_fd = result.dir_fd->get();
   auto st = statx_name(dir_fd, result.name);
   if (!st.ok()) {
-    const bool gone = st.error().code == ErrorCode::kNotFound;
+    // A look will tell whether it is gone or only cannot be looked at; no record is made of it
+    // here.
+    const bool gone = st.error().code == ErrorCode::kNotFound || result.ask == 0;
     result.state = gone ? CaptureState::kGone : CaptureState::kUnreadable;
     result.problem = st.error().message;
     return;

@@ -62,8 +62,8 @@ Status Engine::add_root(const RootSpec& spec) {
   root->mount_id = st.mount_id;
   TRY_ASSIGN(root->fs, fs_traits_of(root->fd.get()));
   TRY_ASSIGN(root->ignore, IgnoreRules::parse(spec.excludes));
-  if (state_.dir.starts_with(spec.path + "/")) {
-    root->own_state = state_.dir.substr(spec.path.size() + 1);
+  if (const auto own = path_below(state_.dir, spec.path); own && !own->empty()) {
+    root->own_state = *own;
     log_.warn("the state directory " + state_.dir + " lies inside " + spec.path +
               "; it is left out of what is watched");
   }
@@ -143,6 +143,7 @@ Status Engine::turn(bool& progress) {
   if (mounts_changed_) TRY(check_mounts());
   TRY(tend_coverage());
   TRY(take_outputs(progress));
+  if (progress) look_at_freed();
   TRY(start_asks(progress));
   TRY(start_work(progress));
   if (!missing_.empty()) {
@@ -168,6 +169,26 @@ Status Engine::take_outputs(bool& progress) {
     TRY(commit_if_due());
   }
   return {};
+}
+
+// What was captured meanwhile has left busy_names_.
+void Engine::look_at_freed() {
+  for (auto at = waiting_names_.begin(); at != waiting_names_.end();) {
+    const auto here = at++;
+    const auto& [dir, name] = here->first;
+    if (busy_names_.contains(here->first)) continue;
+    const auto [root, epoch] = here->second;
+    roots_[root]->dirty->add_name(dir, name, epoch, clock_.boottime_ns());
+    end_outstanding(epoch);
+    waiting_names_.erase(here);
+  }
+}
+
+void Engine::end_outstanding(uint64_t epoch) {
+  if (const auto left = outstanding_.find(epoch);
+      left != outstanding_.end() && --left->second == 0) {
+    outstanding_.erase(left);
+  }
 }
 
 Result<WriteTxn*> Engine::txn() {
@@ -267,12 +288,14 @@ void Engine::fail_batch(const Error& cause) {
   outstanding_.clear();
   busy_dirs_.clear();
   busy_names_.clear();
+  waiting_names_.clear();
   scans_running_ = 0;
   for (auto& root : roots_) {
     root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
     root->lost_why.clear();  // the record of it may have been undone
     root->mounts.clear();
     root->degraded_why.clear();
+    root->unlisted.clear();
   }
   mounts_changed_ = true;
   stall_ = error;
@@ -344,17 +367,17 @@ void Engine::flush(std::function<void(Result<Sequence>)> done) {
       return done(status.error());
     }
   }
-  // Where not everything is watched, only looking tells what happened. And nobody tells of a root
-  // that is gone with a directory above it.
+  // Where not everything is watched, only looking tells what happened.
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
     if (root.lost) {
       recheck(root);
-    } else if (!root.degraded.empty() && !root.polled) {
-      sweep(i, true);
-    } else if (root_elsewhere(root)) {
-      root.dirty->add_self(root.root.node, epoch_, clock_.boottime_ns());
+      continue;
     }
+    retry_unlisted(root);
+    root.path_check_ns = 0;
+    check_path(root);
+    if (!root.degraded.empty() && !root.polled) sweep(i, true);
   }
   waiters_.push_back({epoch_++, std::move(done)});
 }
@@ -444,6 +467,9 @@ int64_t Engine::next_wake_ns() const {
     // What is due already is blocked by work whose end wakes us; the timer is for what is to come.
     if (auto due = root->dirty->next_due_after(now)) next = std::min(next, *due);
     if (root->lost || !root->degraded.empty()) next = std::min(next, root->recheck_ns);
+    if (root->no_inotify && !root->lost) next = std::min(next, root->inotify_retry_ns);
+    if (root->watcher && !root->lost) next = std::min(next, root->path_check_ns);
+    if (!root->unlisted.empty()) next = std::min(next, root->unlisted_retry_ns);
   }
   return next == kNever ? kNever : std::max(next, now + 1'000'000);
 }
@@ -544,10 +570,11 @@ EngineStatus Engine::status() const {
     }
     for (const std::string& problem : root->degraded) status.problems.push_back(problem);
     if (!root->unlisted.empty()) {
-      status.problems.push_back(std::to_string(root->unlisted.size()) + " directories of " +
-                                root->spec.name +
-                                " cannot be read, so nothing in them is kept; "
-                                "holdfast log --kind gap names them");
+      status.problems.push_back(
+          std::to_string(root->unlisted.size()) + " directories of " + root->spec.name +
+          " cannot be read, or not in full, so what is in them is not kept up to "
+          "date; "
+          "holdfast log --kind gap names them");
     }
     if (root->lost) {
       status.problems.push_back(root->spec.path +

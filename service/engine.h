@@ -181,7 +181,13 @@ class Engine {
   Status compare(Look& look);
   Status compare_name(Look& look, const std::string& name, const StatxResult* now,
                       const std::optional<Entry>& old);
+  Status note_unknown(const Look& look, std::vector<Entry>& known);
   Status appeared(Look& look, const std::string& name, const StatxResult& now);
+  void look_when_free(const Look& look, const std::string& name);
+  void look_at_freed();
+  void end_outstanding(uint64_t epoch);
+  Result<NodeId> create_dir(const Look& look, const std::string& name, const FileStat& stat,
+                            const std::optional<Entry>& old);
   Status compare_self(Look& look);
   void descend(Look& look, NodeId dir);
   void capture(Look& look, const std::string& name, uint64_t bytes, Told told = Told::kSeen);
@@ -220,13 +226,20 @@ class Engine {
 
   // engine_watch.cpp
   Result<std::unique_ptr<Watcher>> make_fanotify(size_t root);
+  Result<std::optional<NodeId>> find_dir(const LmdbTxn& view, size_t root, uint64_t inode,
+                                         int64_t btime_ns,
+                                         const std::function<std::string()>& path) const;
   Result<std::unique_ptr<Watcher>> make_watcher(size_t root);
   Status open_watcher(size_t root);
   Status watch_dir(size_t root, NodeId dir, int dir_fd, const std::string& path);
   Status tell_degraded(size_t root, const std::string& path);
+  Status retry_inotify(size_t root);
   Status end_degraded(size_t root);
+  Status cannot_look(size_t root, NodeId dir, bool recursive, const std::string& note);
+  void retry_unlisted(RootState& root);
   void sweep(size_t root, bool asked);
   Status tend_coverage();
+  void check_path(RootState& root);
   static bool root_elsewhere(const RootState& root);
   Result<bool> root_mounted(size_t root, Fd fd, const StatxResult& st);
   Result<bool> holds_names(const LmdbTxn& view, NodeId dir);
@@ -296,6 +309,12 @@ class Engine {
   size_t scans_running_ = 0;
   std::unordered_set<NodeId, NodeIdHash> busy_dirs_;
   std::set<std::pair<NodeId, std::string>> busy_names_;
+  struct WaitingName {
+    size_t root;
+    uint64_t epoch;
+  };
+  // Of busy_names_: to be looked at when they are not busy any more; counted in outstanding_.
+  std::map<std::pair<NodeId, std::string>, WaitingName> waiting_names_;
   struct Parked {
     size_t root;
     CaptureResult result;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/path.h"
 #include "service/engine.h"
@@ -45,12 +46,12 @@ bool Engine::still_there(size_t index, NodeId parent, const std::string& name, u
     auto known = state_.journal->version(**open, parent, kHead);
     auto self = statx_fd(dir->get());
     if (!known.ok() || !*known || !self.ok() ||
-        !same_identity(**known, FileType::kDir, to_file_stat(*self))) {
+        !same_object(roots_[index]->fs, **known, FileType::kDir, to_file_stat(*self))) {
       return true;
     }
   }
   auto st = statx_name(dir->get(), name);
-  return st.ok() && st->inode == inode;
+  return st.ok() ? st->inode == inode : st.error().code != ErrorCode::kNotFound;
 }
 
 Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name,
@@ -61,7 +62,7 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
   TRY_ASSIGN(place.old, journal.entry(*open, dir, name, kHead));
   if (place.old) {
     TRY_ASSIGN(place.version, journal.version(*open, place.old->node, kHead));
-    if (place.version && same_file(index, *place.version, type, stat, handle)) {
+    if (place.version && same_object(roots_[index]->fs, *place.version, type, stat, handle)) {
       place.how = Place::How::kSame;
       place.node = place.old->node;
       return place;
@@ -72,7 +73,7 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
   TRY_ASSIGN(const auto known, journal.inode(*open, roots_[index]->root.node, stat.inode));
   if (!known) return place;
   TRY_ASSIGN(auto version, journal.version(*open, known->node, kHead));
-  if (!version || !same_identity(*version, type, stat, handle))
+  if (!version || !same_object(roots_[index]->fs, *version, type, stat, handle))
     return place;  // the number was used again
   place.node = known->node;
   std::optional<MissingName> gone;
@@ -99,6 +100,16 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
     place.how = linked ? Place::How::kLink : Place::How::kRename;
     place.from_parent = version->parent;
     place.from_name = version->name;
+  }
+  if (type == FileType::kDir) {
+    // Nothing moves into itself: the directories above it are not known as they are now, or it is
+    // another one that looks the same.
+    TRY_ASSIGN(const bool ring, journal.is_within(*open, dir, place.node));
+    if (ring) {
+      Place as_new;
+      as_new.old = std::move(place.old);
+      return as_new;
+    }
   }
   place.version = std::move(version);
   return place;
@@ -361,16 +372,20 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
   return append(record);
 }
 
-// A name may come back, even as the same file, between the look that missed it and its end.
+// A name may come back, even as the same file, between the look that missed it and its end. Only a
+// name that is certainly gone is not back: who may not look, or is told of an error, knows nothing.
 bool Engine::is_back(const MissingName& missing) {
   auto open = txn();
   if (!open.ok()) return false;
   auto path = state_.journal->dir_path(**open, missing.parent, kHead);
   if (!path.ok()) return false;
   auto dir = open_beneath(roots_[missing.root]->fd.get(), *path, O_PATH | O_DIRECTORY);
-  if (!dir.ok()) return false;
+  const auto gone = [](const Error& error) {
+    return error.code == ErrorCode::kNotFound || error.sys_errno == ELOOP;
+  };
+  if (!dir.ok()) return !gone(dir.error());
   auto st = statx_name(dir->get(), missing.name);
-  if (!st.ok()) return false;
+  if (!st.ok()) return !gone(st.error());
   Look look;
   look.root = missing.root;
   look.path = *path;

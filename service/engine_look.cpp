@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/path.h"
 #include "service/engine.h"
@@ -18,7 +19,28 @@ constexpr size_t kCaptureBacklogMax = 32;
 constexpr size_t kScansMax = 16;
 constexpr int64_t kMovedRetryNs = 2'000'000;
 constexpr const char* kCacheTagName = "CACHEDIR.TAG";
-constexpr int64_t kBusyRetryNs = 2'000'000;
+
+struct OpenDir {
+  Fd fd;
+  StatxResult stat;
+};
+
+Result<OpenDir> open_with_stat(int root_fd, const std::string& path) {
+  TRY_ASSIGN(Fd fd, open_beneath(root_fd, path, O_PATH | O_DIRECTORY));
+  TRY_ASSIGN(const StatxResult st, statx_fd(fd.get()));
+  return OpenDir{std::move(fd), st};
+}
+
+std::string words_for(const std::string& path, const Error& error) {
+  return "cannot look at " + display_path(path) + ": " + error.message;
+}
+
+// Whether the path may lead to something else by now. Any other error says nothing of what is
+// there.
+bool may_have_moved(const Error& error) {
+  return error.code == ErrorCode::kNotFound || error.sys_errno == ELOOP ||
+         error.sys_errno == EXDEV || error.sys_errno == EAGAIN || error.sys_errno == EINTR;
+}
 }  // namespace
 
 Status Engine::start_work(bool& progress) {
@@ -85,11 +107,18 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
     if (found.error().code != ErrorCode::kNotFound) return found.error();
     root.dirty->forget(dir);
     root.unwatched.erase(dir);
+    root.unlisted.erase(dir);
     return std::shared_ptr<Fd>();
   }
   path = std::move(*found);
   TRY_ASSIGN(auto version, state_.journal->version(*open, dir, kHead));
   if (!version) return std::shared_ptr<Fd>();
+  if (version->type != FileType::kDir) {  // nothing to open, ever
+    root.dirty->forget(dir);
+    root.unwatched.erase(dir);
+    root.unlisted.erase(dir);
+    return std::shared_ptr<Fd>();
+  }
   if (dir == root.root.node) {
     auto fd = open_directory(root.spec.path);
     if (!fd.ok()) {
@@ -101,15 +130,17 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
     if (!ours) return std::shared_ptr<Fd>();
     if (auto fs = fs_traits_of(root.fd.get()); fs.ok()) root.fs = std::move(*fs);
   }
-  auto fd = open_beneath(root.fd.get(), path, O_PATH | O_DIRECTORY);
-  std::optional<StatxResult> st;
-  if (fd.ok()) {
-    if (auto statx = statx_fd(fd->get()); statx.ok()) st = *statx;
+  auto opened = open_with_stat(root.fd.get(), path);
+  if (!opened.ok() && !may_have_moved(opened.error())) {
+    TRY(cannot_look(index, dir, dirty.recursive, words_for(path, opened.error())));
+    return std::shared_ptr<Fd>();
   }
+  const bool other_mount = opened.ok() && opened->stat.mount_id != root.mount_id;
   const bool same =
-      st && (dir == root.root.node || same_identity(*version, FileType::kDir, to_file_stat(*st)));
+      opened.ok() && (dir == root.root.node ||
+                      same_object(root.fs, *version, FileType::kDir, to_file_stat(opened->stat)));
   if (!same) {
-    const bool hidden = (st && st->mount_id != root.mount_id) || hidden_by_mount(root, path);
+    const bool hidden = other_mount || hidden_by_mount(root, path);
     if (dir != root.root.node && !hidden) {
       const int64_t now = clock_.boottime_ns();
       const int64_t later = now + kMovedRetryNs;
@@ -121,8 +152,8 @@ Result<std::shared_ptr<Fd>> Engine::open_dir(size_t index, const DirtyDir& dirty
     }
     return std::shared_ptr<Fd>();
   }
-  if (st->mount_id != root.mount_id) return std::shared_ptr<Fd>();  // another file system: not ours
-  return std::make_shared<Fd>(std::move(*fd));
+  if (other_mount) return std::shared_ptr<Fd>();  // another file system: not ours
+  return std::make_shared<Fd>(std::move(opened->fd));
 }
 
 // Whether the open directory is the one that the journal knows as the root.
@@ -130,7 +161,8 @@ Result<bool> Engine::is_known_root(size_t index, int dir_fd) {
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto version, state_.journal->version(*open, roots_[index]->root.node, kHead));
   TRY_ASSIGN(const StatxResult st, statx_fd(dir_fd));
-  return !version || same_identity(*version, FileType::kDir, to_file_stat(st));
+  return !version ||
+         same_lasting_identity(roots_[index]->fs, *version, FileType::kDir, to_file_stat(st));
 }
 
 Status Engine::root_lost(size_t index, const std::string& why) {
@@ -208,13 +240,16 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   for (const std::string& name : look.names) {
     if (auto st = statx_name(fd->get(), name); st.ok()) {
       look.entries.push_back({name, *st});
+    } else if (st.error().code != ErrorCode::kNotFound) {
+      look.unknown.add(name, st.error());
     } else if (name.starts_with("#")) {
       // The kernel's name for a file that was made without one (O_TMPFILE) and may have one by now.
       roots_[index]->dirty->add_dir(dirty.dir, false, dirty.epoch, clock_.boottime_ns());
     }
   }
   auto self = statx_fd(fd->get());
-  if (!self.ok()) return {};  // it is going away; its parent hears of it
+  if (!self.ok() && self.error().code == ErrorCode::kNotFound) return {};  // its parent hears of it
+  if (!self.ok()) return cannot_look(index, dirty.dir, false, words_for(look.path, self.error()));
   look.self = *self;
   if (dirty.self) {
     look.xattrs.emplace();
@@ -237,17 +272,11 @@ Status Engine::scanned(ScanResult result) {
   RootState& root = *roots_[result.task.root];
   if (!result.status.ok()) {
     if (result.status.error().code == ErrorCode::kNotFound) return {};
-    if (!root.unlisted.insert(result.task.dir).second) return {};  // told already
-    log_.warn("cannot list " + join_path(root.spec.path, display_path(result.task.path)) + ": " +
-              result.status.error().message);
-    Record gap;
-    gap.kind = RecordKind::kGap;
-    gap.root = root.root.node;
-    gap.note =
-        "cannot list " + display_path(result.task.path) + ": " + result.status.error().message;
-    return append(gap);
+    return cannot_look(
+        result.task.root, result.task.dir, result.task.recursive,
+        "cannot list " + display_path(result.task.path) + ": " + result.status.error().message);
   }
-  root.unlisted.erase(result.task.dir);
+  if (result.unknown.names.empty()) root.unlisted.erase(result.task.dir);
   Look look;
   look.root = result.task.root;
   look.dir = result.task.dir;
@@ -261,6 +290,7 @@ Status Engine::scanned(ScanResult result) {
   look.self = result.self;
   look.xattrs = std::move(result.xattrs);
   look.entries = std::move(result.entries);
+  look.unknown = std::move(result.unknown);
   return compare(look);
 }
 
@@ -274,6 +304,17 @@ bool Engine::excluded(const Look& look, const std::string& name, bool is_dir) co
   return !root.spec.excludes.empty() && root.ignore.excluded(path, is_dir);
 }
 
+// A name whose capture is under way is looked at again when that is journaled, and holds back the
+// flush that waits for this look.
+void Engine::look_when_free(const Look& look, const std::string& name) {
+  const auto [known, added] =
+      waiting_names_.try_emplace({look.dir, name}, WaitingName{look.root, look.epoch});
+  if (!added && known->second.epoch <= look.epoch) return;
+  if (!added) end_outstanding(known->second.epoch);
+  known->second.epoch = look.epoch;
+  ++outstanding_[look.epoch];
+}
+
 // Walks what is there and what the journal says side by side, in the order of names.
 Status Engine::compare(Look& look) {
   TRY_ASSIGN(WriteTxn * open, txn());
@@ -282,8 +323,7 @@ Status Engine::compare(Look& look) {
     // What is being captured may be neither in the list any more nor in the journal yet.
     for (auto busy = busy_names_.lower_bound({look.dir, ""});
          busy != busy_names_.end() && busy->first == look.dir; ++busy) {
-      roots_[look.root]->dirty->add_name(look.dir, busy->second, look.epoch,
-                                         clock_.boottime_ns() + kBusyRetryNs);
+      look_when_free(look, busy->second);
     }
     TRY(state_.journal->for_each_entry(*open, look.dir, kHead, [&](const Entry& entry) {
       known.push_back(entry);
@@ -304,11 +344,11 @@ Status Engine::compare(Look& look) {
         known.push_back(std::move(*entry));
       } else if (busy_names_.contains({look.dir, name})) {
         // Gone, and about to be journaled as it was: to be looked at once more after that.
-        roots_[look.root]->dirty->add_name(look.dir, name, look.epoch,
-                                           clock_.boottime_ns() + kBusyRetryNs);
+        look_when_free(look, name);
       }
     }
   }
+  TRY(note_unknown(look, known));
   auto now = look.entries.begin();
   auto old = known.begin();
   while (now != look.entries.end() || old != known.end()) {
@@ -325,13 +365,35 @@ Status Engine::compare(Look& look) {
   return compare_self(look);
 }
 
+// What nobody can look at stays what it was, until it can be looked at again.
+Status Engine::note_unknown(const Look& look, std::vector<Entry>& known) {
+  if (look.unknown.names.empty()) return {};
+  RootState& root = *roots_[look.root];
+  for (const Entry& entry : known) {
+    // The walk goes on from there when it can.
+    if (look.recursive && entry.type == FileType::kDir && look.unknown.contains(entry.name)) {
+      root.unlisted[entry.node] = true;
+    }
+  }
+  std::erase_if(known, [&](const Entry& entry) { return look.unknown.contains(entry.name); });
+  const auto& names = look.unknown.names;
+  const auto kept = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
+    return !excluded(look, name, false);
+  });
+  if (kept == names.end()) return {};
+  return cannot_look(look.root, look.dir, false,
+                     "cannot look at " + display_path(join_path(look.path, *kept)) +
+                         (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more"
+                                           : std::string()) +
+                         ": " + look.unknown.why + "; nothing there is taken as deleted");
+}
+
 Status Engine::compare_name(Look& look, const std::string& name, const StatxResult* now,
                             const std::optional<Entry>& old) {
   if (now != nullptr && excluded(look, name, S_ISDIR(now->mode))) now = nullptr;
   if (busy_names_.contains({look.dir, name})) {
     // Being captured: looked at again when that is done, also where it is gone by now.
-    roots_[look.root]->dirty->add_name(look.dir, name, look.epoch,
-                                       clock_.boottime_ns() + kBusyRetryNs);
+    look_when_free(look, name);
     return {};
   }
   if (now == nullptr && !old) return {};
@@ -345,11 +407,20 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
   }
   const FileType type = file_type_of_mode(now->mode);
   const FileStat stat = to_file_stat(*now);
+  if (now->mount_id != roots_[look.root]->mount_id) {
+    // Something is mounted there. What is under it stays what it was; of a directory that is new
+    // here, only that it is there is kept. It may be another one of the root's, mounted twice.
+    if (old || type != FileType::kDir) return {};
+    FileStat bare = stat;
+    bare.inode = 0;
+    TRY(create_dir(look, name, bare, {}));
+    return {};
+  }
   TRY(note_stamp(look, stat, old));
   if (old) {
     TRY_ASSIGN(WriteTxn * open, txn());
     TRY_ASSIGN(const auto version, state_.journal->version(*open, old->node, kHead));
-    if (version && same_file(look.root, *version, type, stat)) {
+    if (version && same_object(roots_[look.root]->fs, *version, type, stat)) {
       if (type == FileType::kDir) {
         // One that was away when its parent was looked at last has not been looked at.
         const RootState& root = *roots_[look.root];
@@ -366,8 +437,6 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
       return {};
     }
   }
-  // Something is mounted over it: what is under it stays what it was.
-  if (old && now->mount_id != roots_[look.root]->mount_id) return {};
   return appeared(look, name, *now);
 }
 
@@ -406,12 +475,19 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     if (!put_off(look, name, Told::kSeen)) capture(look, name, stat.size);
     return {};
   }
-  const std::optional<Entry>& old = found.old;
+  TRY_ASSIGN(const NodeId dir, create_dir(look, name, stat, found.old));
+  descend(look, dir);
+  return {};
+}
+
+// Journals a directory that the journal does not have, in place of what the name led to.
+Result<NodeId> Engine::create_dir(const Look& look, const std::string& name, const FileStat& stat,
+                                  const std::optional<Entry>& old) {
   if (old) TRY(displace(look.root, *old));
   TRY_ASSIGN(WriteTxn * open, txn());
   Record record;
   record.kind = RecordKind::kCreate;
-  record.type = type;
+  record.type = FileType::kDir;
   record.root = roots_[look.root]->root.node;
   TRY_ASSIGN(record.node, state_.journal->new_node(*open));
   record.parent = look.dir;
@@ -425,8 +501,7 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
     if (replaced) record.prev = replaced->seq;
   }
   TRY(append(record));
-  descend(look, record.node);
-  return {};
+  return record.node;
 }
 
 void Engine::descend(Look& look, NodeId dir) {

@@ -1,6 +1,8 @@
 // The engine's inner types, shared by its source files and nobody else.
 #pragma once
 
+#include <unordered_map>
+
 #include "service/engine.h"
 
 namespace holdfast {
@@ -27,7 +29,10 @@ struct Engine::RootState {
   IgnoreRules ignore;
   std::string own_state;  // relative path of the state directory, where it lies inside
   std::vector<std::string> degraded;
-  std::unordered_set<NodeId, NodeIdHash> unlisted;  // directories that cannot be read, told once
+  // Directories that cannot be listed or looked at in full, told once and tried again; true: with
+  // all that is below.
+  std::unordered_map<NodeId, bool, NodeIdHash> unlisted;
+  int64_t unlisted_retry_ns = 0;
   bool lost = false;
   // What was told already is not told again every ten seconds.
   std::string lost_why, degraded_why;
@@ -37,6 +42,7 @@ struct Engine::RootState {
   bool unwatched_many = false;
   bool polled = false;      // by its watcher
   bool no_inotify = false;  // because no inotify is left for it: tried again
+  int64_t inotify_retry_ns = 0;
   std::string backend_why;  // not the best backend, because
   // A sweep looks at what nobody tells of; it is done when nothing of its epoch is left.
   bool sweeping = false;
@@ -44,6 +50,7 @@ struct Engine::RootState {
   int64_t sweep_began_ns = 0, sweep_rest_ns = 0;
   std::map<std::string, bool> mounts;  // below it, and whether a gap told what they hide
   int64_t recheck_ns = 0;              // when a lost or degraded root is looked at again
+  int64_t path_check_ns = 0;           // when to see whether its path still leads to it
   int64_t files = 0, bytes = 0;
 };
 
@@ -78,6 +85,7 @@ struct Engine::Look {
   StatxResult self;
   std::optional<std::vector<Xattr>> xattrs;          // nullopt: not read, keep what is known
   std::vector<ScanEntry> entries;                    // sorted; of `names` only, unless `all`
+  Unknown unknown;                                   // neither there nor gone
   std::vector<std::string> names;                    // looked at, sorted; unless `all`
   std::vector<std::string> attributes_only, untold;  // of `names`, sorted: DirtyDir
 };
@@ -98,6 +106,19 @@ inline bool same_identity(const Record& version, FileType type, const FileStat& 
   if (version.handle != 0 && handle != 0 && version.handle != handle) return false;
   return version.type == type && version.stat.inode == stat.inode &&
          version.stat.btime_ns == stat.btime_ns;
+}
+// The same, without the birth time where that does not last.
+inline bool same_lasting_identity(const FsTraits& fs, const Record& version, FileType type,
+                                  FileStat stat, uint64_t handle = 0) {
+  if (!fs.stable_btime) stat.btime_ns = version.stat.btime_ns;
+  return same_identity(version, type, stat, handle);
+}
+// What a name leads to, against what it led to: where inode numbers mean nothing, the name says
+// which file it is.
+inline bool same_object(const FsTraits& fs, const Record& version, FileType type,
+                        const FileStat& stat, uint64_t handle = 0) {
+  if (!fs.stable_inodes) return version.type == type;
+  return same_lasting_identity(fs, version, type, stat, handle);
 }
 // What a look finds, against what the journal has: everything but identity, where inode numbers
 // mean nothing.

@@ -15,10 +15,6 @@ namespace holdfast {
 namespace {
 constexpr size_t kUnwatchedMax = 4096;
 constexpr size_t kHiddenShown = 5;
-
-bool is_below(const std::string& path, const std::string& dir) {
-  return path == dir || path.starts_with(dir + "/");
-}
 }  // namespace
 
 Result<Backend> backend_of_name(const std::string& name) {
@@ -31,34 +27,47 @@ Result<Backend> backend_of_name(const std::string& name) {
                                            "\"; there are: auto, fanotify, inotify, poll");
 }
 
+// The directory of this root with that inode number and birth time, whose path is asked where the
+// number does not tell.
+Result<std::optional<NodeId>> Engine::find_dir(const LmdbTxn& view, size_t index, uint64_t inode,
+                                               int64_t btime_ns,
+                                               const std::function<std::string()>& path) const {
+  const RootState& root = *roots_[index];
+  FileStat stat;
+  stat.inode = inode;
+  stat.btime_ns = btime_ns;
+  const auto is_it = [&](NodeId dir) -> Result<bool> {
+    TRY_ASSIGN(const auto version, state_.journal->version(view, dir, kHead));
+    return version && version->kind != RecordKind::kDelete &&
+           same_lasting_identity(root.fs, *version, FileType::kDir, stat);
+  };
+  TRY_ASSIGN(const auto known, state_.journal->inode(view, root.root.node, inode));
+  if (known) {
+    TRY_ASSIGN(const bool same, is_it(known->node));
+    if (same) return std::optional<NodeId>(known->node);
+  }
+  // The journal has the number for no directory, or for another one: it was used again, the
+  // directory has been copied up, or another name of the number was seen last.
+  const std::string now = path();
+  const auto below = path_below(now, root.spec.path);
+  if (!below) return std::optional<NodeId>();
+  TRY_ASSIGN(const auto dir, dir_at(view, root.root.node, *below));
+  if (!dir) return dir;
+  TRY_ASSIGN(const bool same, is_it(*dir));
+  return same ? dir : std::nullopt;
+}
+
 Result<std::unique_ptr<Watcher>> Engine::make_fanotify(size_t index) {
   // The open write transaction where there is one: a directory may be known by a record that is not
   // committed yet. A batch is not opened for this.
   auto resolve = [this, index](uint64_t inode, int64_t btime_ns,
                                const auto& path) -> Result<std::optional<NodeId>> {
-    const NodeId root = roots_[index]->root.node;
     std::unique_ptr<ReadTxn> committed;
     if (!batch_) {
       TRY_ASSIGN(committed, state_.env->begin_read());
     }
     const LmdbTxn& view = batch_ ? static_cast<const LmdbTxn&>(*batch_->txn) : *committed;
-    const auto is_it = [&](NodeId dir) -> Result<bool> {
-      TRY_ASSIGN(const auto version, state_.journal->version(view, dir, kHead));
-      return version && version->kind != RecordKind::kDelete && version->type == FileType::kDir &&
-             version->stat.inode == inode && version->stat.btime_ns == btime_ns;
-    };
-    TRY_ASSIGN(const auto known, state_.journal->inode(view, root, inode));
-    if (!known) return std::optional<NodeId>();
-    TRY_ASSIGN(bool same, is_it(known->node));
-    if (same) return std::optional<NodeId>(known->node);
-    // The number is known for another file: it was used again, or counts in another subvolume.
-    const std::string& top = roots_[index]->spec.path;
-    const std::string now = path();
-    if (!now.starts_with(top == "/" ? "/" : top + "/")) return std::optional<NodeId>();
-    TRY_ASSIGN(const auto dir, dir_at(view, root, now.substr(top == "/" ? 1 : top.size() + 1)));
-    if (!dir) return dir;
-    TRY_ASSIGN(same, is_it(*dir));
-    return same ? dir : std::nullopt;
+    return find_dir(view, index, inode, btime_ns, path);
   };
   TRY_ASSIGN(auto watcher, FanotifyWatcher::create(roots_[index]->fd.get(), resolve));
   return std::unique_ptr<Watcher>(std::move(watcher));
@@ -75,6 +84,9 @@ Result<std::unique_ptr<Watcher>> Engine::make_watcher(size_t index) {
     if (traits.ok() && traits->network) {
       root.backend_why = traits->name + " does not tell what others change";
       backend = Backend::kPoll;
+    } else if (traits.ok() && !traits->stable_inodes) {
+      root.backend_why = traits->name + " gives a directory another number when it is met again";
+      backend = Backend::kPoll;
     }
   }
   if (backend == Backend::kAuto || backend == Backend::kFanotify) {
@@ -89,6 +101,7 @@ Result<std::unique_ptr<Watcher>> Engine::make_watcher(size_t index) {
     // It is tried again; until then the root is polled.
     root.degraded.assign(1, watcher.error().message);
     root.no_inotify = true;
+    root.inotify_retry_ns = clock_.boottime_ns() + options_.poll_interval_ns;
     root.backend_why = watcher.error().message;
   }
   TRY_ASSIGN(auto watcher, PollWatcher::create(options_.poll_interval_ns));
@@ -108,6 +121,7 @@ Status Engine::open_watcher(size_t index) {
   }
   TRY(fds_->add(watcher->fd()));
   root.watcher = std::move(watcher);
+  root.path_check_ns = clock_.boottime_ns() + kRecheckNs;
   root.polled = root.watcher->backend() == std::string_view("poll");
   log_.info(root.spec.name + ": " + root.watcher->backend() +
             (root.backend_why.empty() ? "" : " (" + root.backend_why + ")"));
@@ -145,6 +159,27 @@ Status Engine::watch_dir(size_t index, NodeId dir, int dir_fd, const std::string
   return tell_degraded(index, path);
 }
 
+// A directory that cannot be listed or looked at, or not every name in it, is told once. Nothing in
+// it counts as gone.
+Status Engine::cannot_look(size_t index, NodeId dir, bool recursive, const std::string& note) {
+  RootState& root = *roots_[index];
+  if (root.unlisted.empty()) root.unlisted_retry_ns = clock_.boottime_ns() + kRecheckNs;
+  const auto [known, added] = root.unlisted.try_emplace(dir, false);
+  known->second = known->second || recursive;
+  if (!added) return {};
+  log_.warn(root.spec.name + ": " + note);
+  return journal_gap(index, note);
+}
+
+// No event says that it can be looked at again.
+void Engine::retry_unlisted(RootState& root) {
+  const int64_t now = clock_.boottime_ns();
+  root.unlisted_retry_ns = now + kRecheckNs;
+  for (const auto& [dir, recursive] : root.unlisted) {
+    root.dirty->add_dir(dir, recursive, epoch_, now);
+  }
+}
+
 // Looks at what nobody tells of. With `asked`, all that happened until now has to be found;
 // without, a sweep waits until the one before is done and has rested as long as it took.
 void Engine::sweep(size_t index, bool asked) {
@@ -169,6 +204,10 @@ Status Engine::tend_coverage() {
   const int64_t now = clock_.boottime_ns();
   for (size_t i = 0; i < roots_.size(); ++i) {
     RootState& root = *roots_[i];
+    check_path(root);
+    if (!root.lost && !root.unlisted.empty() && root.unlisted_retry_ns <= now) {
+      retry_unlisted(root);
+    }
     if (root.sweeping) {
       const auto lowest = lowest_epoch();
       if (lowest && *lowest <= root.sweep_epoch) continue;
@@ -176,22 +215,28 @@ Status Engine::tend_coverage() {
       root.sweep_rest_ns = now + (now - root.sweep_began_ns);
       TRY(end_degraded(i));
     }
-    if (root.lost || root.degraded.empty() || root.recheck_ns > now) continue;
-    if (root.no_inotify) {
-      auto again = InotifyWatcher::create();
-      if (again.ok()) {
-        TRY(open_watcher(i));
-        root.dirty->add_dir(root.root.node, true, epoch_, now);
-        TRY(journal_gap(i, "the root is watched again; what changed meanwhile is found now"));
-        root.degraded_why.clear();
-        continue;
-      }
-      root.recheck_ns = now + options_.poll_interval_ns;
-      continue;  // its watcher says when to sweep
+    if (root.no_inotify) {  // its watcher says when to sweep
+      TRY(retry_inotify(i));
+      continue;
     }
+    if (root.lost || root.degraded.empty() || root.recheck_ns > now) continue;
     sweep(i, false);
   }
   return {};
+}
+
+Status Engine::retry_inotify(size_t index) {
+  RootState& root = *roots_[index];
+  const int64_t now = clock_.boottime_ns();
+  if (root.lost || root.inotify_retry_ns > now) return {};
+  root.inotify_retry_ns = now + options_.poll_interval_ns;
+  // Tried and let go before the root's own is made: there may be just one.
+  if (const bool any = InotifyWatcher::create().ok(); !any) return {};
+  TRY(open_watcher(index));
+  if (root.no_inotify) return {};
+  root.degraded_why.clear();
+  root.dirty->add_dir(root.root.node, true, epoch_, now);
+  return journal_gap(index, "the root is watched again; what changed meanwhile is found now");
 }
 
 Status Engine::end_degraded(size_t index) {
@@ -213,17 +258,33 @@ bool Engine::root_elsewhere(const RootState& root) {
          now->inode != before->inode || now->dev != before->dev;
 }
 
+// Nobody tells of a root that is gone with a directory above it.
+void Engine::check_path(RootState& root) {
+  const int64_t now = clock_.boottime_ns();
+  if (root.lost || root.path_check_ns > now) return;
+  root.path_check_ns = now + kRecheckNs;
+  if (root_elsewhere(root)) root.dirty->add_self(root.root.node, epoch_, now);
+}
+
 // Takes what the root's path leads to for the root. False: it is on another mount than the root
 // was, and is not the same.
 Result<bool> Engine::root_mounted(size_t index, Fd fd, const StatxResult& st) {
   RootState& root = *roots_[index];
   if (st.mount_id == root.mount_id) {
+    const auto before = statx_fd(root.fd.get());
+    const bool other = !before.ok() || before->inode != st.inode || before->dev != st.dev;
     root.fd = std::move(fd);
+    if (!other || !root.watcher) return true;
+    // Marks and watches belong to the directory that was there.
+    TRY(open_watcher(index));
+    root.dirty->add_dir(root.root.node, true, epoch_, clock_.boottime_ns());
+    if (!root.lost_why.empty()) return true;  // told already
+    TRY(journal_gap(index, "the root is another directory now; it is compared as a whole"));
     return true;
   }
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto version, state_.journal->version(*open, root.root.node, kHead));
-  if (version && !same_identity(*version, FileType::kDir, to_file_stat(st))) {
+  if (version && !same_lasting_identity(root.fs, *version, FileType::kDir, to_file_stat(st))) {
     TRY_ASSIGN(const bool holds, holds_names(*open, root.root.node));
     if (holds) {
       TRY(root_lost(index,
@@ -234,6 +295,7 @@ Result<bool> Engine::root_mounted(size_t index, Fd fd, const StatxResult& st) {
   }
   root.mount_id = st.mount_id;
   root.fd = std::move(fd);
+  mounts_changed_ = true;  // what is mounted below it was not compared while it was away
   if (!root.watcher) return true;
   TRY(open_watcher(index));
   root.dirty->add_dir(root.root.node, true, epoch_, clock_.boottime_ns());
@@ -286,11 +348,11 @@ Status Engine::check_mounts() {
 
 Status Engine::compare_mounts(size_t index, const std::vector<MountPoint>& mounts) {
   RootState& root = *roots_[index];
-  const std::string above = root.spec.path == "/" ? "/" : root.spec.path + "/";
   std::map<std::string, bool> now;
   for (const MountPoint& mount : mounts) {
-    if (!mount.path.starts_with(above) || mount.path.size() == above.size()) continue;
-    std::string path = mount.path.substr(above.size());
+    const auto below = path_below(mount.path, root.spec.path);
+    if (!below || below->empty()) continue;
+    std::string path(*below);
     if (const auto known = root.mounts.find(path); known != root.mounts.end()) {
       now.insert(*known);
       continue;
@@ -329,7 +391,7 @@ Status Engine::compare_mounts(size_t index, const std::vector<MountPoint>& mount
 
 bool Engine::hidden_by_mount(const RootState& root, const std::string& path) const {
   return std::any_of(root.mounts.begin(), root.mounts.end(),
-                     [&](const auto& mount) { return is_below(path, mount.first); });
+                     [&](const auto& mount) { return path_below(path, mount.first).has_value(); });
 }
 
 std::string Engine::poll_words() const {

@@ -17,6 +17,15 @@ bool holds_cachedir_tag(int dir_fd) {
   return size.ok() && is_cachedir_tag({head, *size});
 }
 
+void Unknown::add(const std::string& name, const Error& error) {
+  if (names.empty()) why = error.message;
+  names.push_back(name);
+}
+
+bool Unknown::contains(const std::string& name) const {
+  return std::binary_search(names.begin(), names.end(), name);
+}
+
 namespace {
 
 ScanResult scan(ScanTask task) {
@@ -33,8 +42,11 @@ ScanResult scan(ScanTask task) {
   for (std::string& name : *names) {
     auto st = statx_name(dir_fd, name);
     if (name == "CACHEDIR.TAG") result.cache_dir = holds_cachedir_tag(dir_fd);
-    // A name that vanished since it was listed is simply not there.
-    if (st.ok()) result.entries.push_back({std::move(name), *st});
+    if (st.ok()) {
+      result.entries.push_back({std::move(name), *st});
+    } else if (st.error().code != ErrorCode::kNotFound) {
+      result.unknown.add(name, st.error());
+    }  // else it vanished since it was listed
   }
   if (auto xattrs = read_xattrs_of_name(dir_fd, "."); xattrs.ok()) {
     for (auto& [name, value] : *xattrs)

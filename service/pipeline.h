@@ -24,6 +24,15 @@ struct ScanEntry {
   StatxResult stat;
 };
 
+// Names of which nobody can say whether they are there (no right to search, a bad inode, a server
+// that does not answer), sorted, and the first one's error.
+struct Unknown {
+  std::vector<std::string> names;
+  std::string why;
+  void add(const std::string& name, const Error& error);
+  bool contains(const std::string& name) const;
+};
+
 // Look at every name of one directory.
 struct ScanTask {
   size_t root = 0;
@@ -43,6 +52,7 @@ struct ScanResult {
   std::vector<Xattr> xattrs;       // the directory's own
   bool cache_dir = false;          // holds a valid CACHEDIR.TAG
   std::vector<ScanEntry> entries;  // sorted by name
+  Unknown unknown;
 };
 
 using PipelineOutput = std::variant<ScanResult, CaptureOutput>;

@@ -72,9 +72,9 @@ Result<UserPath> Query::path(std::string_view text, std::string_view cwd) const 
   TRY_ASSIGN(const std::string absolute, normalize_absolute(text, cwd));
   const Root* best = nullptr;
   for (const Root& root : roots) {
-    const bool inside =
-        absolute == root.path || absolute.starts_with(root.path + "/") || root.path == "/";
-    if (inside && (best == nullptr || root.path.size() > best->path.size())) best = &root;
+    if (path_below(absolute, root.path) &&
+        (best == nullptr || root.path.size() > best->path.size()))
+      best = &root;
   }
   if (best == nullptr) {
     std::string known;

@@ -158,8 +158,7 @@ Status check_roots(const std::vector<RootSpec>& roots) {
         return make_error(ErrorCode::kUsage,
                           "two roots are named " + root.name + "; give names with NAME=DIR");
       }
-      if (other.path == root.path ||
-          root.path.starts_with(other.path == "/" ? "/" : other.path + "/")) {
+      if (path_below(root.path, other.path)) {
         return make_error(ErrorCode::kUsage,
                           display_path(root.path) + " lies inside the root " +
                               display_path(other.path) +

@@ -4,6 +4,11 @@
 
 namespace holdfast {
 
+TEST_CASE("an overlay keeps no birth time", "[fs]") {
+  CHECK_FALSE(fs_traits(0x794C7630, {6, 18}).stable_btime);
+  CHECK(fs_traits(0xEF53, {6, 18}).stable_btime);
+}
+
 TEST_CASE("what is known of a file system follows from its magic number", "[fs_type]") {
   const FsTraits ext4 = fs_traits(0xEF53, {6, 13});
   CHECK(ext4.name == "ext4");
@@ -13,7 +18,12 @@ TEST_CASE("what is known of a file system follows from its magic number", "[fs_t
   for (const uint64_t magic : {0x01021994u, 0x794C7630u, 0x6969u, 0x65735546u, 0x01021997u}) {
     CHECK_FALSE(fs_traits(magic, {6, 18}).stamps_trusted);
   }
-  CHECK(fs_traits(0x6969, {6, 18}).network);
+  for (const uint64_t magic : {0x6969u, 0x786F4256u, 0x7461636Fu, 0x01161970u, 0x0BD00BD0u,
+                               0x5346414Fu, 0x6B414653u, 0x47504653u, 0x19830326u}) {
+    CAPTURE(magic);
+    CHECK(fs_traits(magic, {6, 18}).network);
+    CHECK_FALSE(fs_traits(magic, {6, 18}).stamps_trusted);
+  }
   CHECK_FALSE(fs_traits(0x01021994, {6, 18}).network);
 }
 

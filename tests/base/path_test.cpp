@@ -104,6 +104,17 @@ TEST_CASE("UTF-8 or not, and made so", "[path]") {
   }
 }
 
+TEST_CASE("path_below knows what lies where", "[path]") {
+  CHECK(path_below("/a/b", "/a") == "b");
+  CHECK(path_below("/a/b/c", "/a") == "b/c");
+  CHECK(path_below("/a", "/a") == "");
+  CHECK(path_below("/a/b", "/") == "a/b");
+  CHECK(path_below("/", "/") == "");
+  CHECK_FALSE(path_below("/ab", "/a"));
+  CHECK_FALSE(path_below("/", "/a"));
+  CHECK_FALSE(path_below("/b", "/a"));
+}
+
 TEST_CASE("display_path is safe on a terminal", "[path]") {
   struct Row {
     std::string bytes;

@@ -259,6 +259,42 @@ TEST_CASE("without an inotify instance a root is polled, and says how to get one
   REQUIRE(service.wait(60'000).exit_code == 0);
 }
 
+TEST_CASE("a root is watched as soon as there is one inotify instance", "[coverage]") {
+  if (!is_root_for("a user namespace with limits of its own")) return;
+  const WorkDir work;
+  const std::string root = work.make("data");
+  const std::string limit_file = work.path("limit");
+  REQUIRE(::mkfifo(limit_file.c_str(), 0600) == 0);
+  Command command;
+  command.args = {"unshare",
+                  "--user",
+                  "--map-root-user",
+                  "sh",
+                  "-c",
+                  "echo 0 > /proc/sys/user/max_inotify_instances && \"$0\" --state \"$1\" watch "
+                  "data=\"$2\" & child=$!; trap 'kill $child' TERM; cat \"$3\" > "
+                  "/proc/sys/user/max_inotify_instances; wait; wait",
+                  HOLDFAST_BINARY,
+                  work.path("state"),
+                  root,
+                  limit_file};
+  Process service(command);
+  REQUIRE(service.wait_for_error(", ready", 60'000));
+  const Holdfast holdfast(work.path("state"));
+  holdfast.flush();
+  REQUIRE(backend_of(holdfast) == "poll");
+  Process follower({{HOLDFAST_BINARY, "--state", holdfast.state(), "log", "--follow"}, "", {}, 0});
+  write_file(limit_file, "1\n");
+  REQUIRE(follower.wait_for_output("the root is watched again", 60'000));
+  REQUIRE(backend_of(holdfast) == "inotify");
+  REQUIRE(count_notes(holdfast, "not everything can be watched") == 1);
+  REQUIRE(count_notes(holdfast, "watched again") == 1);
+  churn_and_compare(work, holdfast, root);
+  REQUIRE(holdfast.json({"status"}).at("healthy") == true);
+  service.signal(SIGTERM);
+  REQUIRE(service.wait(60'000).exit_code != 1);
+}
+
 TEST_CASE("a root that is unmounted is lost, whatever lies under it, and found when it is back",
           "[coverage]") {
   if (!is_root_for("mounting")) return;

@@ -215,6 +215,15 @@ TEST_CASE("hard 23: what cannot be watched is looked at by every flush", "[hard2
   limited.require_polled();
 }
 
+TEST_CASE("a root that is gone is lost also where not everything is watched", "[hard2]") {
+  if (!is_root_for("limits in a user namespace")) return;
+  const Limited limited(with_limit("max_inotify_watches", 40));
+  limited.holdfast.flush();
+  rename_path(limited.root, limited.work.path("aside"));
+  REQUIRE(limited.holdfast.run({"flush"}).exit_code == 1);
+  REQUIRE(limited.holdfast.lines({"log", "--kind", "delete"}).empty());
+}
+
 // Not run before a root without a watcher is polled.
 TEST_CASE("hard 23: a root that cannot be watched at all is polled", "[hard2]") {
   if (!is_root_for("limits in a user namespace")) return;

@@ -218,6 +218,25 @@ TEST_CASE_METHOD(JournalFixture, "renaming a directory is one record, whatever i
   require_sound();
 }
 
+TEST_CASE_METHOD(JournalFixture, "a directory cannot be renamed into itself", "[journal]") {
+  add_root();
+  const NodeId outer = new_node(), inner = new_node();
+  for (auto [node, parent, name] : {std::tuple{outer, root, "a"}, std::tuple{inner, outer, "b"}}) {
+    Record made = node_record(RecordKind::kCreate, node, parent, name, 10 + node.value);
+    made.type = FileType::kDir;
+    must(try_append(made));
+  }
+  for (const NodeId target : {outer, inner}) {
+    Record moved = node_record(RecordKind::kRename, outer, target, "c", 10 + outer.value);
+    moved.type = FileType::kDir;
+    moved.from_parent = root;
+    moved.from_name = "a";
+    REQUIRE(try_append(moved).error().code == ErrorCode::kUsage);
+  }
+  REQUIRE(must(journal->dir_path(reader(), inner, kNow)) == "a/b");
+  require_sound();
+}
+
 TEST_CASE_METHOD(JournalFixture, "a file that comes back with another inode takes its row along",
                  "[journal]") {
   add_root();
