@@ -200,8 +200,6 @@ class Engine {
   Status journal_gap(size_t root, const std::string& note);
 
   // engine_judge.cpp
-  bool same_file(size_t root, const Record& version, FileType type, const FileStat& stat,
-                 uint64_t handle = 0) const;
   Told told_of(const Look& look, const std::string& name, const FileStat& stat) const;
   bool read_again(const Look& look, const Record& version, Told told) const;
   Status judge(size_t root, const Record& before, bool same_identity, const CaptureResult& result,

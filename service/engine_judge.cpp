@@ -40,13 +40,6 @@ std::string words_of_damage(const Record& record) {
 
 }  // namespace
 
-bool Engine::same_file(size_t index, const Record& version, FileType type, const FileStat& stat,
-                       uint64_t handle) const {
-  // Where inode numbers mean nothing, the name says which file it is.
-  if (!roots_[index]->fs.stable_inodes) return version.type == type;
-  return same_identity(version, type, stat, handle);
-}
-
 // Whether an event announced a change of the file's content.
 Told Engine::told_of(const Look& look, const std::string& name, const FileStat& stat) const {
   const auto in = [&](const std::vector<std::string>& names) {
