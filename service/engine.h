@@ -208,6 +208,7 @@ class Engine {
   Result<bool> is_own_write(size_t root, const Record& record);
   Result<bool> is_known_damage(const Record& before, const Record& now);
   Result<bool> keep_good_content(const Record& before, Record& now);
+  Status keep_damaged(const Record& before, Record& record);
   Status journal_finding(size_t root, const Record& before, const Record& now);
   void tell(const Record& record);
   Status note_incidents(const Record& record, WriteTxn& open);

@@ -85,6 +85,7 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
     place.how = Place::How::kRename;
     place.from_parent = gone->parent;
     place.from_name = gone->name;
+    place.was_away = gone->offline;
   } else {
     // The newest record's name, unless that ended: then another of the file's names goes on.
     TRY_ASSIGN(const auto last_name, journal.entry(*open, version->parent, version->name, kHead));
@@ -176,13 +177,16 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
   if (record.type == FileType::kDir) {
     // A look that is to come or under way below the old parent would miss what moved away from it,
     // and a flush may be waiting for that look. One that was away when its parent was looked at
-    // (and comes back from outside) has not been looked at all.
+    // (and comes back from outside) has not been looked at all: a watch that it lacks says so, or,
+    // where a watcher needs none, that its name was missing.
     RootState& root = *roots_[index];
     const bool looking =
         !walk_stack_.empty() || scans_running_ > 0 || root.dirty->recursive_pending();
     const bool unwatched = root.watcher && !root.watcher->watches(place.node);
     const uint64_t epoch = std::min(epoch_, lowest_epoch().value_or(epoch_));
-    if (looking || unwatched) root.dirty->add_dir(place.node, true, epoch, clock_.boottime_ns());
+    if (looking || unwatched || place.was_away) {
+      root.dirty->add_dir(place.node, true, epoch, clock_.boottime_ns());
+    }
   } else if ((record.flags & (kFlagRacy | kFlagUnstable)) != 0) {
     // What was still to be read once more was to be read under the old name.
     const int64_t later = options_.settle_ns + granularity_of(roots_[index]->fs, stat.ctime_ns);

@@ -72,6 +72,7 @@ struct Engine::Place {
   std::optional<Entry> old;       // what the name led to before
   NodeId from_parent;             // kRename
   std::string from_name;
+  bool was_away = false;  // a walk came by while its name was missing
 };
 
 // One operation on one directory.

@@ -133,6 +133,40 @@ void Engine::fail_asks(const Error& error) {
   for (Ask& ask : asks) ask.done(error);
 }
 
+// Journals what is there now as the damaged content, and `before` as the version that goes on. Not
+// where somebody has written to the file since the damage was found, or is about to (kChanged).
+Status Engine::keep_damaged(const Record& before, Record& record) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  TRY_ASSIGN(const auto standing, state_.journal->standing_of(*open, before.node));
+  TRY_ASSIGN(const bool known, is_known_damage(before, record));
+  const bool edited = record.stat.size != before.stat.size ||
+                      record.stat.mtime_ns != before.stat.mtime_ns ||
+                      record.stat.ctime_ns != before.stat.ctime_ns;
+  if (edited && !known) {
+    return make_error(ErrorCode::kChanged,
+                      "it was changed after the damage was found, and healing would undo that");
+  }
+  if ((record.flags & kFlagWriter) != 0) {
+    return make_error(
+        ErrorCode::kChanged,
+        "a program has it open for writing, and would go on in the damaged file; stop "
+        "the program first");
+  }
+  record.kind = RecordKind::kModify;
+  record.verdict = standing ? standing->verdict : Verdict::kCorrupt;
+  record.flags |= kFlagDamaged;
+  record.note = "the damaged content, kept before the file is healed";
+  TRY(append(record));
+  Record good = before;
+  good.kind = RecordKind::kVerify;
+  // What ends by itself would end with a verdict that it is sound, and it is not healed yet.
+  const bool ending = standing && ends_by_itself(standing->verdict);
+  good.verdict = ending ? standing->verdict : Verdict::kOk;
+  good.prev = record.seq;
+  good.note = "the last good content goes on being the file's version";
+  return append(good);
+}
+
 // What was asked for has been read.
 Status Engine::apply_ask(size_t index, CaptureResult& result) {
   const auto ask = std::find_if(asks_.begin(), asks_.end(),
@@ -172,34 +206,10 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
     }
     TRY(append(record));
   } else {
-    TRY_ASSIGN(WriteTxn * open, txn());
-    TRY_ASSIGN(const auto standing, state_.journal->standing_of(*open, found.node));
-    TRY_ASSIGN(const bool known, is_known_damage(before, record));
-    const bool edited = record.stat.size != before.stat.size ||
-                        record.stat.mtime_ns != before.stat.mtime_ns ||
-                        record.stat.ctime_ns != before.stat.ctime_ns;
-    if (edited && !known) {
-      return refuse(ErrorCode::kChanged,
-                    "it was changed after the damage was found, and healing would undo that");
+    if (const auto status = keep_damaged(before, record); !status.ok()) {
+      if (status.error().code != ErrorCode::kChanged) return status;
+      return refuse(ErrorCode::kChanged, status.error().message);
     }
-    if ((record.flags & kFlagWriter) != 0) {
-      return refuse(ErrorCode::kChanged,
-                    "a program has it open for writing, and would go on in the damaged file; stop "
-                    "the program first");
-    }
-    record.kind = RecordKind::kModify;
-    record.verdict = standing ? standing->verdict : Verdict::kCorrupt;
-    record.flags |= kFlagDamaged;
-    record.note = "the damaged content, kept before the file is healed";
-    TRY(append(record));
-    Record good = before;
-    good.kind = RecordKind::kVerify;
-    // What ends by itself would end with a verdict that it is sound, and it is not healed yet.
-    const bool ending = standing && ends_by_itself(standing->verdict);
-    good.verdict = ending ? standing->verdict : Verdict::kOk;
-    good.prev = record.seq;
-    good.note = "the last good content goes on being the file's version";
-    TRY(append(good));
   }
   TRY(commit());
   finish_ask(id, std::move(record));
