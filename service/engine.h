@@ -265,6 +265,7 @@ class Engine {
   Status look_at_other_names(size_t root, const Record& version);
   bool is_back(const MissingName& missing);
   Status resolve_missing(bool everything);
+  Status displace_for(size_t root, const Place& place);
   Status delete_tree(size_t root, NodeId parent, const std::string& name, NodeId node,
                      FileType type, bool offline);
   Status delete_one(size_t root, NodeId parent, const std::string& name, NodeId node, FileType type,
@@ -334,6 +335,7 @@ class Engine {
     std::function<void(Result<Record>)> done;
     bool started;
   };
+  std::optional<std::pair<NodeId, std::string>> moving_from_;  // while its new name is cleared
   std::vector<Ask> asks_;
   uint64_t next_ask_ = 1;
   std::optional<Error> stall_;

@@ -139,6 +139,15 @@ Status Engine::displace(size_t index, const Entry& old) {
   return look_at_other_names(index, *version);
 }
 
+// What moves may come out of the directory whose name it takes: that name of it stays until then.
+Status Engine::displace_for(size_t index, const Place& place) {
+  if (!place.old) return {};
+  if (place.how == Place::How::kRename) moving_from_ = {place.from_parent, place.from_name};
+  auto status = displace(index, *place.old);
+  moving_from_.reset();
+  return status;
+}
+
 // What was written through a name before the name went was told under that name only. The file's
 // other names lead to it still.
 Status Engine::look_at_other_names(size_t index, const Record& version) {
@@ -160,7 +169,7 @@ Status Engine::look_at_other_names(size_t index, const Record& version) {
 
 Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, const Place& place,
                             const FileStat& stat, bool offline) {
-  if (place.old) TRY(displace(index, *place.old));
+  TRY(displace_for(index, place));
   Record record = *place.version;
   record.kind = place.how == Place::How::kLink ? RecordKind::kLink : RecordKind::kRename;
   record.verdict = Verdict::kAttrOnly;
@@ -200,7 +209,7 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
 Status Engine::apply_move(size_t index, const CaptureResult& result, Record& record,
                           const Place& place) {
   const Record& before = *place.version;
-  if (place.old) TRY(displace(index, *place.old));
+  TRY(displace_for(index, place));
   const bool linked = place.how == Place::How::kLink;
   record.kind = linked ? RecordKind::kLink : RecordKind::kRename;
   record.node = place.node;
@@ -460,6 +469,10 @@ Status Engine::delete_tree(size_t index, NodeId parent, const std::string& name,
   std::vector<Level> stack{{parent, name, node, type, false}};
   while (!stack.empty()) {
     Level& top = stack.back();
+    if (moving_from_ && *moving_from_ == std::pair(top.parent, top.name)) {
+      stack.pop_back();
+      continue;
+    }
     if (top.type == FileType::kDir && !top.opened) {
       top.opened = true;
       const NodeId dir = top.node;
