@@ -263,7 +263,8 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
     result.awaited.clear();
     // Asked after the stamps and before the content: who comes later has to move a stamp, even
     // through a mapping, whose pages are not writable yet.
-    result.doubts = doubts_of(before.size > 0 ? ask_for_writers(fd) : Writers::kNone);
+    // Of an empty file too: a write() moves the stamps before it moves the size.
+    result.doubts = doubts_of(ask_for_writers(fd));
     // The coarse clock is the one that the kernel stamps with.
     const int64_t now_ns = read_clock_ns(CLOCK_REALTIME_COARSE);
     if (auto status = read_content(task, fd, before, result); !status.ok()) {
