@@ -265,6 +265,7 @@ class Engine {
   Status look_at_other_names(size_t root, const Record& version);
   bool is_back(const MissingName& missing);
   Status resolve_missing(bool everything);
+  bool is_walking(size_t root) const;
   Status displace_for(size_t root, const Place& place);
   Status delete_tree(size_t root, NodeId parent, const std::string& name, NodeId node,
                      FileType type, bool offline);

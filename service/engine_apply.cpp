@@ -54,6 +54,11 @@ bool Engine::still_there(size_t index, NodeId parent, const std::string& name, u
   return st.ok() ? st->inode == inode : st.error().code != ErrorCode::kNotFound;
 }
 
+// Whether directories below the root are still to be looked through.
+bool Engine::is_walking(size_t index) const {
+  return !walk_stack_.empty() || scans_running_ > 0 || roots_[index]->dirty->recursive_pending();
+}
+
 Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name,
                                     FileType type, const FileStat& stat, uint64_t handle) {
   Place place;
@@ -85,7 +90,7 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
     place.how = Place::How::kRename;
     place.from_parent = gone->parent;
     place.from_name = gone->name;
-    place.was_away = gone->offline;
+    place.was_away = gone->walked_past;
   } else {
     // The newest record's name, unless that ended: then another of the file's names goes on.
     TRY_ASSIGN(const auto last_name, journal.entry(*open, version->parent, version->name, kHead));
@@ -189,8 +194,7 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
     // (and comes back from outside) has not been looked at all: a watch that it lacks says so, or,
     // where a watcher needs none, that its name was missing.
     RootState& root = *roots_[index];
-    const bool looking =
-        !walk_stack_.empty() || scans_running_ > 0 || root.dirty->recursive_pending();
+    const bool looking = is_walking(index);
     const bool unwatched = root.watcher && !root.watcher->watches(place.node);
     const uint64_t epoch = std::min(epoch_, lowest_epoch().value_or(epoch_));
     if (looking || unwatched || place.was_away) {

@@ -403,6 +403,9 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
       missing_.add({look.root, look.dir, name, old->node, old->type, look.epoch,
                     look.offline || untold, clock_.boottime_ns()});
     }
+    if (look.offline || look.recursive || is_walking(look.root)) {
+      missing_.walk_past(look.dir, name);
+    }
     return {};
   }
   const FileType type = file_type_of_mode(now->mode);

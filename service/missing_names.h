@@ -22,6 +22,7 @@ struct MissingName {
   uint64_t epoch = 0;
   bool offline = false;
   int64_t since_ns = 0;
+  bool walked_past = false;  // a walk was due or under way, and cannot have looked into it
 };
 
 class MissingNames {
@@ -29,6 +30,11 @@ class MissingNames {
   bool empty() const { return by_name_.empty(); }
   bool contains(NodeId parent, const std::string& name) const {
     return by_name_.contains({parent, name});
+  }
+  void walk_past(NodeId parent, const std::string& name) {
+    if (const auto at = by_name_.find({parent, name}); at != by_name_.end()) {
+      at->second.walked_past = true;
+    }
   }
   void add(MissingName missing) {
     Key key{missing.parent, missing.name};
