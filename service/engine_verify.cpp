@@ -206,7 +206,7 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
     }
     TRY(append(record));
   } else {
-    if (const auto status = keep_damaged(before, record); !status.ok()) {
+    if (auto status = keep_damaged(before, record); !status.ok()) {
       if (status.error().code != ErrorCode::kChanged) return status;
       return refuse(ErrorCode::kChanged, status.error().message);
     }
