@@ -573,8 +573,7 @@ EngineStatus Engine::status() const {
       status.problems.push_back(
           std::to_string(root->unlisted.size()) + " directories of " + root->spec.name +
           " cannot be read, or not in full, so what is in them is not kept up to "
-          "date; "
-          "holdfast log --kind gap names them");
+          "date; holdfast log --kind gap names them");
     }
     if (root->lost) {
       status.problems.push_back(root->spec.path +
