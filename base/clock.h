@@ -6,6 +6,10 @@
 
 namespace holdfast {
 
+// What wall and boot clock may move against each other, from one pair of readings to the next,
+// without it being a step of the wall clock: the two are read one after the other.
+inline constexpr int64_t kClockStepMinNs = 100'000'000;
+
 class Clock {
  public:
   virtual ~Clock() = default;

@@ -129,7 +129,8 @@ Result<Sequence> Journal::sequence_at(const LmdbTxn& txn, int64_t time_ns) const
 }
 
 // The latest wall time that was seen before the clock was set back: it went on from the last record
-// before the step until at most the first one after it, and the boot clock says how long that was.
+// before the step until at most the first one after it, and the boot clock says how long that was,
+// as nearly as the two clocks of a record were read together.
 Result<int64_t> Journal::end_of_span(const LmdbTxn& txn, Sequence last, Sequence next) const {
   TRY_ASSIGN(const Record before, record(txn, last));
   TRY_ASSIGN(const Record after, record(txn, next));
@@ -137,7 +138,7 @@ Result<int64_t> Journal::end_of_span(const LmdbTxn& txn, Sequence last, Sequence
   if (before.boot == after.boot && after.boottime_ns > before.boottime_ns) {
     end_ns = std::max(end_ns, before.wall_ns + (after.boottime_ns - before.boottime_ns));
   }
-  return end_ns;
+  return end_ns + kClockStepMinNs;
 }
 
 Result<std::vector<Sequence>> Journal::wall_candidates(const LmdbTxn& txn, int64_t wall_ns) const {

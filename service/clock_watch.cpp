@@ -30,12 +30,12 @@ ClockReading read_clocks(const Clock& clock) {
 }
 
 std::optional<int64_t> ClockWatch::read(const ClockReading& now) {
-  if (now.width_ns > kStepMinNs) return std::nullopt;
+  if (now.width_ns > kClockStepMinNs) return std::nullopt;
   const int64_t offset_ns = offset_of(now);
   std::optional<int64_t> step;
   if (offset_ns_) {
     const int64_t moved_ns = offset_ns - *offset_ns_;
-    if (std::abs(moved_ns) > kStepMinNs + now.width_ns + width_ns_) step = moved_ns;
+    if (std::abs(moved_ns) > kClockStepMinNs + now.width_ns + width_ns_) step = moved_ns;
   }
   offset_ns_ = offset_ns;
   width_ns_ = now.width_ns;

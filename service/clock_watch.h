@@ -15,7 +15,6 @@
 
 namespace holdfast {
 
-inline constexpr int64_t kStepMinNs = 100'000'000;
 // The last record's two times were read without a bracket, and a real-time clock counts seconds.
 inline constexpr int64_t kRestartStepMinNs = 1'000'000'000;
 
@@ -29,8 +28,9 @@ ClockReading read_clocks(const Clock& clock);  // the narrowest of at most three
 
 class ClockWatch {
  public:
-  // How far the wall clock was set since the reading before; each step is told once. Steps of less
-  // than kStepMinNs are not told, nor readings too wide to tell one (this thread was interrupted).
+  // How far the wall clock was set since the reading before; each step is told once. Not
+  // told: steps of less than kClockStepMinNs, readings too wide to tell one (this thread was
+  // interrupted).
   std::optional<int64_t> read(const ClockReading& now);
 
  private:

@@ -120,6 +120,20 @@ TEST_CASE_METHOD(TimesFixture, "a time between the last record and the step is t
   require_sound();
 }
 
+TEST_CASE_METHOD(TimesFixture, "a record's two clocks need not have been read at the same moment",
+                 "[journal]") {
+  batch(1000, 2);
+  clock.boottime += 10 * kSecond;
+  batch(500, 2);
+  // The last record's boot clock was read 1 ms late: by it the clock was set back 9.999 s after.
+  const int64_t set_back_ns = must(journal->record(reader(), Sequence{2})).wall_ns + 10 * kSecond;
+  const auto asked = [&](int64_t ns) {
+    return must(journal->wall_candidates(reader(), ns)).size();
+  };
+  REQUIRE(asked(set_back_ns + 1'000'000) == 2);
+  REQUIRE(asked(set_back_ns + kClockStepMinNs + kSecond) == 1);
+}
+
 TEST_CASE_METHOD(TimesFixture, "a clock set back within a batch makes two candidates as well",
                  "[journal]") {
   batch(1000, 2);
