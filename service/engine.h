@@ -257,6 +257,7 @@ class Engine {
   Status captured(CaptureOutput output);
   Status apply(size_t root, CaptureResult& result, uint64_t epoch, bool offline);
   Status apply_same(size_t root, const CaptureResult& result, Record& record, const Record& before);
+  Result<std::optional<Place>> place_now(size_t root, const CaptureResult& result);
   Status apply_parked();
   Status journal_move(size_t root, NodeId dir, const std::string& name, const Place& place,
                       const FileStat& stat, bool offline);

@@ -300,6 +300,21 @@ Status Engine::apply_parked() {
   return {};
 }
 
+// Of a file that was read a while ago. nullopt: it has moved on since then, and its name has
+// nothing to tell. One that has got another name since then has not moved from that.
+Result<std::optional<Engine::Place>> Engine::place_now(size_t index, const CaptureResult& result) {
+  FileStat stat = result.stat;
+  TRY_ASSIGN(Place found, place(index, result.dir, result.name, result.type, stat, result.handle));
+  if (found.how != Place::How::kRename && found.how != Place::How::kLink)
+    return std::optional(found);
+  const auto live = statx_name(result.dir_fd->get(), result.name);
+  if (!live.ok() || live->inode != stat.inode) return std::optional<Place>();
+  if (live->nlink == stat.nlink) return std::optional(found);
+  stat.nlink = live->nlink;
+  TRY_ASSIGN(found, place(index, result.dir, result.name, result.type, stat, result.handle));
+  return std::optional(found);
+}
+
 Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool offline) {
   RootState& root = *roots_[index];
   const int64_t now = clock_.boottime_ns();
@@ -323,20 +338,18 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
     root.dirty->add_name(result.dir, result.name, epoch, now);
     return {};
   }
-  TRY_ASSIGN(Place found,
-             place(index, result.dir, result.name, result.type, result.stat, result.handle));
+  TRY_ASSIGN(const auto placed, place_now(index, result));
+  if (!placed) {
+    root.dirty->add_name(result.dir, result.name, epoch, now);
+    return {};
+  }
+  const Place& found = *placed;
   Record record = record_of(result);
   record.root = root.root.node;
   if (offline) record.flags |= kFlagOffline;
   record.flags |= future_flag(index, record.stat);
   TRY_ASSIGN(WriteTxn * open, txn());
   if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
-    // The file may have moved on while it was read; then this name has nothing to tell.
-    const auto live = statx_name(result.dir_fd->get(), result.name);
-    if (!live.ok() || live->inode != result.stat.inode) {
-      root.dirty->add_name(result.dir, result.name, epoch, now);
-      return {};
-    }
     return apply_move(index, result, record, found);
   }
   if (found.how == Place::How::kSame) return apply_same(index, result, record, *found.version);

@@ -462,10 +462,12 @@ Status Engine::appeared(Look& look, const std::string& name, const StatxResult& 
       capture(look, name, stat.size);  // journaled as a move when it is read
       return {};
     }
-    if (type == FileType::kDir) {
-      // A list is some moments old: who moved on since then, and was seen there, is not moved back.
+    if (type == FileType::kDir || look.all) {
+      // A list is some moments old: who moved on since then, and was seen there, is not moved back,
+      // and who got another name since then has not moved from that.
       const auto live = statx_name(look.dir_fd->get(), name);
-      if (!live.ok() || live->inode != stat.inode) {
+      if (!live.ok() || live->inode != stat.inode ||
+          (type != FileType::kDir && live->nlink != stat.nlink)) {
         roots_[look.root]->dirty->add_name(look.dir, name, look.epoch, clock_.boottime_ns());
         return {};
       }
