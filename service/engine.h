@@ -208,6 +208,7 @@ class Engine {
   Result<bool> is_own_write(size_t root, const Record& record);
   Result<bool> is_known_damage(const Record& before, const Record& now);
   Result<bool> keep_good_content(const Record& before, Record& now);
+  bool is_to_be_confirmed(size_t root, const CaptureResult& result, Record& record);
   Status keep_damaged(const Record& before, Record& record);
   Status journal_finding(size_t root, const Record& before, const Record& now);
   void tell(const Record& record);
@@ -324,6 +325,13 @@ class Engine {
     bool offline;
   };
   std::vector<Parked> parked_;
+  struct Unconfirmed {
+    ContentHash hash;
+    int64_t since_ns;
+    bool offline;
+  };
+  // Findings that a writer may be the cause of, by name.
+  std::map<std::pair<NodeId, std::string>, Unconfirmed> unconfirmed_;
   MissingNames missing_;
   int64_t missing_check_ns_ = 0;
   Sequence set_back_;      // the last record of a clock that was set back

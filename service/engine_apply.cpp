@@ -220,7 +220,7 @@ Status Engine::apply_move(size_t index, const CaptureResult& result, Record& rec
   record.prev = before.seq;
   TRY(keep_good_content(before, record));
   TRY(judge(index, before, true, result, record));
-  const Record found = record;
+  Record found = record;
   const bool finding = is_corruption(found.verdict) || found.verdict == Verdict::kReadError;
   if (finding) {  // it moved, and then the good version is told apart from what is there
     record.content = before.content;
@@ -238,7 +238,8 @@ Status Engine::apply_move(size_t index, const CaptureResult& result, Record& rec
   }
   count(index, linked ? 1 : 0, bytes_of(record) - (linked ? 0 : bytes_of(before)));
   TRY(append(record));
-  return finding ? journal_finding(index, record, found) : Status();
+  if (!finding || is_to_be_confirmed(index, result, found)) return {};
+  return journal_finding(index, record, found);
 }
 
 Result<bool> Engine::alive(NodeId dir) {
@@ -396,6 +397,7 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
   record.node = before.node;
   record.prev = before.seq;
   TRY(judge(index, before, true, result, record));
+  if (is_to_be_confirmed(index, result, record)) return {};
   const bool unread = record.verdict == Verdict::kReadError;
   if (is_corruption(record.verdict) || unread) return journal_finding(index, before, record);
   count(index, 0, bytes_of(record) - bytes_of(before));

@@ -15,6 +15,11 @@ namespace {
 
 constexpr const char* kMetaSetBack = "clock_set_back";
 constexpr const char* kMetaUncleanBoot = "unclean_boot";
+// How long a reading that only damage explains must stay what it is before it is damage, where a
+// writer may be about.
+constexpr int64_t kConfirmNs = 5'000'000'000;
+constexpr int64_t kConfirmRetryNs = 1'000'000'000;
+constexpr size_t kUnconfirmedMax = 4096;
 constexpr int kHistoryMax = 1000;  // versions of a path that are searched for an earlier content
 
 Result<Sequence> read_sequence(const Journal& journal, const LmdbTxn& txn, const char* word) {
@@ -148,6 +153,31 @@ Result<bool> Engine::keep_good_content(const Record& before, Record& now) {
   now.content = before.content;
   now.hash = before.hash;
   now.stat.size = before.stat.size;
+  return true;
+}
+
+// A shrinking file has its new size before its stamps move (ext4, xfs: setattr), so that for a
+// moment it looks like damage; who truncates has it open for writing all the while. Where there is
+// a writer, or none can be asked for, the file is read again until the reading has lasted.
+bool Engine::is_to_be_confirmed(size_t index, const CaptureResult& result, Record& record) {
+  const std::pair key(result.dir, result.name);
+  const auto known = unconfirmed_.find(key);
+  const bool writer = (result.doubts & (kFlagWriter | kFlagUnprobed)) != 0;
+  const bool same = known != unconfirmed_.end() && known->second.hash == record.hash;
+  const int64_t now = clock_.boottime_ns();
+  const bool lasted = same && now - known->second.since_ns >= kConfirmNs;
+  const bool damage = is_corruption(record.verdict);
+  if (!damage || !writer || lasted) {
+    if (known == unconfirmed_.end()) return false;
+    if (damage && known->second.offline) record.flags |= kFlagOffline;
+    unconfirmed_.erase(known);
+    return false;
+  }
+  if (!same) {
+    if (unconfirmed_.size() >= kUnconfirmedMax) unconfirmed_.clear();
+    unconfirmed_[key] = {record.hash, now, (record.flags & kFlagOffline) != 0};
+  }
+  roots_[index]->dirty->add_doubt(result.dir, result.name, epoch_, now + kConfirmRetryNs);
   return true;
 }
 

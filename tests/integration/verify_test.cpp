@@ -125,6 +125,44 @@ TEST_CASE("rot in many files is found while work goes on, and nothing else is", 
   r.holdfast.require_clean(true);
 }
 
+TEST_CASE("a size that moves before the stamps do is no damage while a writer is there",
+          "[verify]") {
+  if (!is_root_for("changing a size under a file system")) return;
+  Rotting r;
+  write_file(r.in("file"), std::string(9000, 'g'));
+  write_file(r.in("other"), std::string(9000, 'o'));
+  r.start();
+  r.holdfast.stop();
+  // What a look sees in the middle of a truncate().
+  r.disk.set_size(r.in("file"), 4000);
+  r.disk.set_size(r.in("other"), 4000);
+  Fd writer(::open(r.in("file").c_str(), O_WRONLY | O_CLOEXEC));
+  REQUIRE(writer.valid());
+  r.start();
+  const auto damaged = [&] {
+    std::set<std::string> paths;
+    for (const TestJson& record : r.holdfast.lines({"log", "--verdict", "corrupt_metadata"})) {
+      paths.insert(record.at("path").get<std::string>());
+    }
+    return paths;
+  };
+  REQUIRE(damaged() == std::set<std::string>{"other"});
+  REQUIRE((r.holdfast.text({"cat", "data:file"}) == std::string(9000, 'g')));
+  SECTION("and when the stamps have moved, it is a version") {
+    REQUIRE(::futimens(writer.get(), nullptr) == 0);
+    writer.reset();
+    r.holdfast.flush();
+    REQUIRE(damaged() == std::set<std::string>{"other"});
+    REQUIRE((r.holdfast.text({"cat", "data:file"}) == std::string(4000, 'g')));
+  }
+  SECTION("and where they do not move, it is damage after a while") {
+    REQUIRE(r.holdfast.service().wait_for_error("data/file: corrupt_metadata"));
+    r.holdfast.flush();
+    REQUIRE(damaged() == std::set<std::string>{"file", "other"});
+    REQUIRE((r.holdfast.text({"cat", "data:file"}) == std::string(9000, 'g')));
+  }
+}
+
 TEST_CASE("what went while nobody watched is counted and listed", "[verify]") {
   Watched w;
   for (const char* name : {"missing", "empty", "shortened", "changed", "stays"}) {

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -123,6 +124,16 @@ uint8_t LoopMount::flip_bit(const std::string& file, uint64_t offset) const {
   REQUIRE(dev.valid());
   REQUIRE(::ioctl(dev.get(), BLKFLSBUF, 0) == 0);
   return after;
+}
+
+void LoopMount::set_size(const std::string& file, uint64_t bytes) {
+  struct stat st {};
+  REQUIRE(::stat(file.c_str(), &st) == 0);
+  unmount();
+  run_tool({"debugfs", "-w", "-R",
+            "set_inode_field <" + std::to_string(st.st_ino) + "> size " + std::to_string(bytes),
+            image_});
+  mount();
 }
 
 LoopDevice::LoopDevice(const std::string& file)

@@ -61,6 +61,9 @@ class LoopMount {
   // Flips one bit of a file behind the file system's back: no event, no stamp moves, and what the
   // page cache holds of the file stays. ext4 and xfs. Returns the byte as the disk has it now.
   uint8_t flip_bit(const std::string& file, uint64_t offset) const;
+  // Gives a file another size behind the file system's back, unmounting it meanwhile: no stamp
+  // moves. ext4.
+  void set_size(const std::string& file, uint64_t bytes);
 
  private:
   std::string device() const;
