@@ -254,6 +254,7 @@ class Engine {
   // engine_apply.cpp
   Result<Place> place(size_t root, NodeId dir, const std::string& name, FileType type,
                       const FileStat& stat, uint64_t handle = 0);
+  Result<bool> was_away(NodeId dir);
   bool still_there(size_t root, NodeId parent, const std::string& name, uint64_t inode);
   Status captured(CaptureOutput output);
   Status apply(size_t root, CaptureResult& result, uint64_t epoch, bool offline);

@@ -59,6 +59,20 @@ bool Engine::is_walking(size_t index) const {
   return !walk_stack_.empty() || scans_running_ > 0 || roots_[index]->dirty->recursive_pending();
 }
 
+// Whether a walk came by while the directory, or one that it lay in, was not there.
+Result<bool> Engine::was_away(NodeId dir) {
+  TRY_ASSIGN(WriteTxn * open, txn());
+  while (dir.value != 0) {
+    for (const MissingName& missing : missing_.of_node(dir)) {
+      if (missing.walked_past) return true;
+    }
+    TRY_ASSIGN(const auto version, state_.journal->version(*open, dir, kHead));
+    if (!version) return false;
+    dir = version->parent;
+  }
+  return false;
+}
+
 Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string& name,
                                     FileType type, const FileStat& stat, uint64_t handle) {
   Place place;
@@ -90,7 +104,6 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
     place.how = Place::How::kRename;
     place.from_parent = gone->parent;
     place.from_name = gone->name;
-    place.was_away = gone->walked_past;
   } else {
     // The newest record's name, unless that ended: then another of the file's names goes on.
     TRY_ASSIGN(const auto last_name, journal.entry(*open, version->parent, version->name, kHead));
@@ -116,6 +129,7 @@ Result<Engine::Place> Engine::place(size_t index, NodeId dir, const std::string&
       as_new.old = std::move(place.old);
       return as_new;
     }
+    TRY_ASSIGN(place.was_away, was_away(place.node));
   }
   place.version = std::move(version);
   return place;
