@@ -78,7 +78,7 @@ Status StoreCheck::run() {
   for (const auto& [pack, entry] : packs_) {
     if (std::binary_search(listed.begin(), listed.end(), pack)) {
       TRY(check_pack(pack, entry));
-    } else {
+    } else if (!entry.condemned) {
       finding_("the pack " + store_.storage_->name(pack) + " is missing");
     }
     done_bytes_ += entry.bytes;
@@ -90,15 +90,8 @@ Status StoreCheck::run() {
 }
 
 Status StoreCheck::load_packs() {
-  TRY_ASSIGN(Cursor cursor, Cursor::open(txn_, store_.packs_));
-  TRY_ASSIGN(bool found, cursor.first());
-  while (found) {
-    TRY_ASSIGN(const PackEntry entry, decode_pack_entry(cursor.value()));
-    TRY_ASSIGN(const uint32_t pack, decode_pack_index_key(cursor.key()));
-    packs_[pack] = entry;
-    total_bytes_ += entry.bytes;
-    TRY_ASSIGN(found, cursor.next());
-  }
+  TRY_ASSIGN(packs_, store_.packs(txn_));
+  for (const auto& [pack, entry] : packs_) total_bytes_ += entry.bytes;
   TRY_ASSIGN(const Position position, store_.read_position(txn_));
   if (position.pack != 0 && !packs_.contains(position.pack)) {
     finding_("the index does not know the pack that its position is in");
@@ -106,10 +99,15 @@ Status StoreCheck::load_packs() {
   return {};
 }
 
-// A pack above all that the index knows may have been started since the transaction began.
+// A pack above all of its kind that the index knows may have been started since the transaction
+// began.
 void StoreCheck::check_strangers(const std::vector<uint32_t>& listed) {
+  const auto first_compacted = packs_.lower_bound(kCompactedPackMin);
+  const uint32_t log_max =
+      first_compacted == packs_.begin() ? 0 : std::prev(first_compacted)->first;
+  const uint32_t compacted_max = packs_.empty() ? 0 : packs_.rbegin()->first;
   for (const uint32_t pack : listed) {
-    if (packs_.empty() || pack > packs_.rbegin()->first || packs_.contains(pack)) continue;
+    if (pack > (is_compacted(pack) ? compacted_max : log_max) || packs_.contains(pack)) continue;
     finding_("the index does not know the pack " + store_.storage_->name(pack));
   }
 }
@@ -146,7 +144,7 @@ Status StoreCheck::check_pack(uint32_t pack, const PackEntry& entry) {
   batch_is_whole_ = true;
   check_header(scan);
   auto status = check_frames(scan, entry);
-  if (unindexed_.count > 0) {
+  if (unindexed_.count > 0 && !entry.condemned) {
     finding_("the index lacks " + std::to_string(unindexed_.count) + " chunks of " + scan.name() +
              ", the first is " + unindexed_.first);
   }
@@ -247,6 +245,11 @@ void StoreCheck::check_batch(PackScan& scan, uint64_t at, const FrameHeader& hea
   if (!bytes->value) return report(scan, at, bytes->damage.message);
   const auto frame = decode_frame(*bytes->value, decompressor_);
   if (!frame.ok()) return report(scan, at, "a batch of records is lost: " + frame.error().message);
+  if (header.type == FrameType::kBatches) {
+    const auto batches = decode_batches(store_.info_.key, scan.pack(), at, frame->raw);
+    if (!batches.ok()) report(scan, at, batches.error().message);
+    return;
+  }
   const auto batch = decode_batch(store_.info_.key, scan.pack(), at, frame->raw);
   if (!batch.ok()) return report(scan, at, batch.error().message);
   if (batch->first_offset != batch_start_ && batch_is_whole_) {

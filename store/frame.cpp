@@ -140,7 +140,7 @@ Result<FrameHeader> decode_frame_header(std::string_view bytes) {
   const uint32_t reserved = in.le<uint32_t>();
   header.body_checksum = in.le<uint64_t>();
   if (reserved != 0 || in.le<uint64_t>() != 0) return damaged("reserved bytes are in use");
-  if (type < 1 || type > 3) return damaged("the frame is of an unknown type");
+  if (type < 1 || type > 4) return damaged("the frame is of an unknown type");
   if (codec > kCodecZstd) return damaged("the frame's compression is unknown");
   header.type = static_cast<FrameType>(type);
   header.compressed = codec == kCodecZstd;

@@ -3,9 +3,10 @@
 //   header 48 bytes | chunk table: entries x 40 bytes | payload
 //
 // Data frames hold chunks (and recipe chunks) one after the other; a journal frame holds a batch of
-// records and no table; a footer holds the pack's frame table. The header is checksummed by itself,
-// so that a reader can find the next frame after damage; table and payload by another checksum.
-// Values and pure functions, except Compressor/Decompressor: one each per thread.
+// records (one of type kBatches, of several batches) and no table; a footer holds the pack's frame
+// table. The header is checksummed by itself, so that a reader can find the next frame after
+// damage; table and payload by another checksum. Values and pure functions, except
+// Compressor/Decompressor: one each per thread.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,12 @@ struct ZSTD_DCtx_s;
 
 namespace holdfast {
 
-enum class FrameType : uint8_t { kData = 1, kJournal = 2, kFooter = 3 };
+enum class FrameType : uint8_t {
+  kData = 1,
+  kJournal = 2,
+  kFooter = 3,
+  kBatches = 4,  // the records of several batches: in compacted packs, in place of journal frames
+};
 enum class ChunkKind : uint8_t { kData = 0, kRecipe = 1 };
 
 inline constexpr uint32_t kFrameMagic = 0x52464648;  // "HFFR" in file order

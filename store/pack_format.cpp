@@ -59,6 +59,8 @@ std::string encode_pack_header(const PackHeader& header) {
   put_le<uint8_t>(out, kContentHashXxh3_128);
   put_le<uint8_t>(out, kCompressionZstd);
   put_le<uint8_t>(out, kChunkerFastCdc);
+  put_le<uint32_t>(out, header.first);
+  put_le<uint32_t>(out, header.last);
   out.append(kHeaderChecksumAt - out.size(), '\0');
   put_le<uint64_t>(out, xxh3_64(out));
   return out;
@@ -92,6 +94,13 @@ Result<PackHeader> decode_pack_header(std::string_view bytes) {
   if (!known) {
     return make_error(ErrorCode::kUnsupported,
                       "the pack uses algorithms that this version of holdfast does not know");
+  }
+  header.first = in.le<uint32_t>();
+  header.last = in.le<uint32_t>();
+  const bool has_range =
+      header.first != 0 && header.first <= header.last && !is_compacted(header.last);
+  if (is_compacted(header.pack) ? !has_range : header.first != 0 || header.last != 0) {
+    return damaged("the pack's header names an impossible range of packs");
   }
   return header;
 }
@@ -146,7 +155,8 @@ Result<std::vector<FrameInPack>> decode_footer(const ChunkKey& key, uint32_t pac
     frame.frame_bytes = in.le<uint32_t>();
     const uint32_t type = in.le<uint32_t>();
     if (type != static_cast<uint32_t>(FrameType::kData) &&
-        type != static_cast<uint32_t>(FrameType::kJournal)) {
+        type != static_cast<uint32_t>(FrameType::kJournal) &&
+        type != static_cast<uint32_t>(FrameType::kBatches)) {
       return damaged("the footer names a frame of an unknown type");
     }
     frame.type = static_cast<FrameType>(type);
@@ -201,6 +211,37 @@ Result<Batch> decode_batch(const ChunkKey& key, uint32_t pack, uint64_t offset,
   }
   batch.records = payload.substr(kBatchHeaderBytes);
   return batch;
+}
+
+std::string encode_batches(const ChunkKey& key, uint32_t pack, uint64_t offset,
+                           const std::vector<std::string>& batches) {
+  std::string out(kSealBytes, '\0');
+  for (const std::string& records : batches) {
+    CHECK(!records.empty());
+    put_le<uint32_t>(out, static_cast<uint32_t>(records.size()));
+    out.append(records);
+  }
+  return with_seal(key, FrameType::kBatches, pack, offset, std::move(out));
+}
+
+Result<std::vector<std::string_view>> decode_batches(const ChunkKey& key, uint32_t pack,
+                                                     uint64_t offset, std::string_view payload) {
+  if (payload.size() <= kSealBytes) return damaged("the batches frame is too short");
+  if (!seal_fits(key, FrameType::kBatches, pack, offset, payload)) {
+    return damaged("the batches frame was not made for this place");
+  }
+  std::vector<std::string_view> batches;
+  for (payload.remove_prefix(kSealBytes); !payload.empty();) {
+    if (payload.size() < sizeof(uint32_t)) return damaged("the batches frame ends within a size");
+    const uint32_t bytes = get_le<uint32_t>(payload.data());
+    payload.remove_prefix(sizeof bytes);
+    if (bytes == 0 || bytes > payload.size()) {
+      return damaged("the batches frame has a batch of an impossible size");
+    }
+    batches.push_back(payload.substr(0, bytes));
+    payload.remove_prefix(bytes);
+  }
+  return batches;
 }
 
 }  // namespace holdfast

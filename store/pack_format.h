@@ -25,6 +25,12 @@ inline constexpr size_t kPackTrailerBytes = 16;
 inline constexpr size_t kBatchHeaderBytes = 32;
 inline constexpr uint32_t kPackFormat = 1;
 
+// Packs are of two kinds. The log is packs 1, 2, 3, … as they were written. A compacted pack stands
+// for a range of the log: it has the records of all its batches, and of its chunks those that were
+// still needed. Their numbers begin here, so that neither kind leaves gaps in the other.
+inline constexpr uint32_t kCompactedPackMin = 1u << 31;
+inline bool is_compacted(uint32_t pack) { return pack >= kCompactedPackMin; }
+
 // Everything that is needed to read the packs, and so to rebuild from them alone, is in every one.
 struct PackHeader {
   uint32_t format = kPackFormat;
@@ -32,6 +38,8 @@ struct PackHeader {
   std::array<uint8_t, 16> repository_id{};
   int64_t repository_created_ns = 0;
   ChunkKey key{};
+  // Of a compacted pack: the log packs that it stands for. 0 in others.
+  uint32_t first = 0, last = 0;
 };
 
 std::string encode_pack_header(const PackHeader& header);  // kPackHeaderBytes long
@@ -74,5 +82,13 @@ struct Batch {
 std::string encode_batch(const ChunkKey& key, uint32_t pack, uint64_t offset, const Batch& batch);
 Result<Batch> decode_batch(const ChunkKey& key, uint32_t pack, uint64_t offset,
                            std::string_view payload);
+
+// The payload of the batches frame that stands at `offset` of `pack`: the records of each batch, in
+// the order of the log. None is empty.
+std::string encode_batches(const ChunkKey& key, uint32_t pack, uint64_t offset,
+                           const std::vector<std::string>& batches);
+Result<std::vector<std::string_view>> decode_batches(const ChunkKey& key, uint32_t pack,
+                                                     uint64_t offset,
+                                                     std::string_view payload);  // into it
 
 }  // namespace holdfast

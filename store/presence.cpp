@@ -13,6 +13,10 @@ Status Store::check_presence(const LmdbTxn& txn,
   while (found) {
     TRY_ASSIGN(const PackEntry entry, decode_pack_entry(cursor.value()));
     const uint32_t pack = get_be32(cursor.key().data());
+    if (entry.condemned) {
+      TRY_ASSIGN(found, cursor.next());
+      continue;
+    }
     auto size = storage_->size(pack);
     if (!size.ok()) {
       finding(

@@ -34,15 +34,74 @@ Result<uint64_t> StoreReplay::run() {
     TRY_ASSIGN(const auto txn, store_.env_->begin_read());
     TRY_ASSIGN(start_, store_.read_position(*txn));
   }
-  TRY_ASSIGN(const std::vector<uint32_t> packs, store_.storage_->list());
-  TRY(check_list(packs));
-  for (const uint32_t pack : packs) {
-    // What the index knows already is for check() to look at; the service starts without it.
-    if (pack >= start_.pack) TRY(replay_pack(pack, pack == packs.back()));
+  TRY_ASSIGN(std::vector<uint32_t> packs, store_.storage_->list());
+  std::erase_if(packs, is_compacted);
+  if (start_.pack == 0) {
+    TRY(rebuild(packs));
+  } else {
+    TRY(check_list(packs));
+    for (const uint32_t pack : packs) {
+      // What the index knows already is for check() to look at; the service starts without it.
+      if (pack >= start_.pack) TRY(replay_pack(pack, pack == packs.back()));
+    }
   }
   store_.refusal_.reset();
   store_.replayed_ = true;
   return batches_;
+}
+
+// Everything, in the order of the log; compacted packs stand for those that are gone.
+Status StoreReplay::rebuild(const std::vector<uint32_t>& log) {
+  TRY_ASSIGN(auto available, pack_ranges(*store_.storage_, store_.info_));
+  const std::vector<PackRange> chosen = choose_packs(std::move(available));
+  const uint32_t last = chosen.empty() ? 0 : chosen.back().last;
+  if (log.empty() && chosen.empty()) return {};
+  // The pack that the service wrote to last is never compacted.
+  if (log.empty() || last != log.back() || is_compacted(chosen.back().pack)) {
+    return make_error(ErrorCode::kDamaged, "the pack " + store_.storage_->name(last + 1) +
+                                               " is missing: put it back and start again");
+  }
+  for (const PackRange& range : chosen) {
+    if (is_compacted(range.pack)) {
+      TRY(replay_compacted(range));
+    } else {
+      TRY(replay_pack(range.pack, range.pack == last));
+    }
+  }
+  return {};
+}
+
+Status StoreReplay::replay_compacted(const PackRange& range) {
+  PackStorage& storage = *store_.storage_;
+  TRY_ASSIGN(const uint64_t bytes, storage.size(range.pack));
+  batch_.clear();
+  PackVisitor visitor;
+  visitor.table = [&](const ChunkLocation& frame, const FrameHeader&,
+                      const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+    batch_.push_back({frame, chunks});
+    return false;
+  };
+  visitor.batch = [&](std::string_view records) { return apply_compacted(records); };
+  TRY(visit_pack(storage, store_.info_, range.pack, bytes, visitor));
+  TRY(apply_compacted({}));  // of a pack without records
+  TRY_ASSIGN(const auto txn, store_.env_->begin_write());
+  TRY(store_.adopt(*txn, range.pack, {bytes, true, false, range.first, range.last}));
+  return txn->commit();
+}
+
+// The log's position is not in this pack.
+Status StoreReplay::apply_compacted(std::string_view records) {
+  if (records.empty() && batch_.empty()) return {};
+  TRY_ASSIGN(const auto txn, store_.env_->begin_write());
+  for (const DataFrame& frame : batch_) {
+    TRY(store_.index_chunks(*txn, frame.location, frame.chunks));
+  }
+  batch_.clear();
+  if (!records.empty()) {
+    TRY(on_batch_(*txn, records));
+    ++batches_;
+  }
+  return txn->commit();
 }
 
 // Packs are numbered without gaps, so one that is missing shows.
@@ -143,6 +202,10 @@ Result<StoreReplay::Step> StoreReplay::step_over(PackScan& scan, uint64_t at,
     }
     TRY(apply(scan.pack(), end, batch->records));
     return Step{end, {}};
+  }
+  if (header.type != FrameType::kFooter) {
+    return Step{std::nullopt,
+                make_error(ErrorCode::kDamaged, "this frame has no place in the log")};
   }
   auto footer = decode_footer(store_.info_.key, scan.pack(), at, frame->raw);
   if (!footer.ok()) return Step{std::nullopt, footer.error()};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "store/compaction.h"
 #include "store/pack_scan.h"
 #include "store/store.h"
 
@@ -35,6 +36,8 @@ class StoreReplay {
   using Step = PackScan::Found<uint64_t>;  // the offset of the next frame
 
   Status check_list(const std::vector<uint32_t>& packs) const;
+  Status rebuild(const std::vector<uint32_t>& log);
+  Status replay_compacted(const PackRange& range);
   Result<bool> header_is_sound(uint32_t pack, uint64_t pack_bytes, Error& damage) const;
   Status replay_pack(uint32_t pack, bool is_last);
   Status walk(PackScan& scan, bool is_last);
@@ -42,6 +45,7 @@ class StoreReplay {
   Result<Step> step_over(PackScan& scan, uint64_t at, const FrameHeader& header,
                          std::string_view bytes);
   Status apply(uint32_t pack, uint64_t end, std::string_view records);
+  Status apply_compacted(std::string_view records);
   Status record_sealed(uint32_t pack, uint64_t pack_bytes);
   Status judge_damage(PackScan& scan, uint64_t at, const Error& damage, bool is_last);
   Status judge_rest(PackScan& scan, uint64_t at, const Error& damage, uint64_t from,

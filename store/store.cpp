@@ -16,7 +16,8 @@ namespace {
 // in memory so much longer.
 constexpr size_t kIndexKeyBytes = 16;
 constexpr size_t kLocationBytes = 14;
-constexpr size_t kPackEntryBytes = 16;
+constexpr size_t kPackEntryBytes = 16, kCompactedEntryBytes = 24;
+constexpr uint64_t kSealedBit = 1, kCondemnedBit = 2;
 constexpr std::string_view kPositionWord = "position";
 
 // Frames are handed to the storage in pieces of about this size.
@@ -69,18 +70,26 @@ Result<ChunkLocation> decode_location(std::string_view value) {
 std::string encode_pack_entry(const PackEntry& entry) {
   std::string out;
   put_le<uint64_t>(out, entry.bytes);
-  put_le<uint64_t>(out, entry.sealed ? 1 : 0);
+  put_le<uint64_t>(out, (entry.sealed ? kSealedBit : 0) | (entry.condemned ? kCondemnedBit : 0));
+  if (entry.first == 0) return out;
+  put_le<uint32_t>(out, entry.first);
+  put_le<uint32_t>(out, entry.last);
   return out;
 }
 
 Result<PackEntry> decode_pack_entry(std::string_view value) {
-  if (value.size() != kPackEntryBytes) {
+  if (value.size() != kPackEntryBytes && value.size() != kCompactedEntryBytes) {
     return damaged("the index has a pack entry of the wrong size: rebuild it from the packs");
   }
   ByteReader in(value);
   PackEntry entry;
   entry.bytes = in.le<uint64_t>();
-  entry.sealed = in.le<uint64_t>() != 0;
+  const uint64_t bits = in.le<uint64_t>();
+  entry.sealed = (bits & kSealedBit) != 0;
+  entry.condemned = (bits & kCondemnedBit) != 0;
+  if (in.left() == 0) return entry;
+  entry.first = in.le<uint32_t>();
+  entry.last = in.le<uint32_t>();
   return entry;
 }
 
@@ -113,6 +122,7 @@ Result<std::unique_ptr<Store>> Store::open(LmdbEnv& env, std::unique_ptr<PackSto
   TRY_ASSIGN(const Position position, store->read_position(*txn));
   TRY_ASSIGN(const std::vector<uint32_t> packs, store->storage_->list());
   store->replayed_ = position.pack == 0 && packs.empty();
+  TRY(store->load_condemned(*txn));
   return store;
 }
 
@@ -134,6 +144,9 @@ Status Store::writable() const {
 }
 
 Status Store::start_pack() {
+  if (is_compacted(pack_)) {
+    return make_error(ErrorCode::kUnsupported, "the log has used up all numbers of packs");
+  }
   TRY(storage_->create(pack_));
   pending_ = encode_pack_header(header_of(pack_));
   frames_.clear();
@@ -175,7 +188,10 @@ Status Store::index_chunks(WriteTxn& txn, const ChunkLocation& frame,
   for (size_t i = 0; i < chunks.size(); ++i) {
     const std::string_view key = chunk_index_key(chunks[i].id);
     TRY_ASSIGN(const auto known, txn.get(chunks_, key));
-    if (known) continue;
+    if (known) {
+      TRY_ASSIGN(const ChunkLocation there, decode_location(*known));
+      if (!is_leaving(there.pack)) continue;
+    }
     location.index = static_cast<uint16_t>(i);
     TRY(txn.put(chunks_, key, encode_location(location)));
   }
@@ -327,7 +343,10 @@ Position Store::end() const { return {pack_, end_ == 0 ? kPackHeaderBytes : end_
 bool Store::has(const LmdbTxn& txn, const ChunkId& id) const {
   // Where the index cannot be read, the chunk is stored once more, which does no harm.
   const auto value = txn.get(chunks_, chunk_index_key(id));
-  return value.ok() && value->has_value();
+  if (!value.ok() || !value->has_value()) return false;
+  if (!any_leaving_.load(std::memory_order_acquire)) return true;
+  const auto location = decode_location(**value);
+  return location.ok() && !is_leaving(location->pack);
 }
 
 Result<std::optional<ChunkLocation>> Store::locate(const LmdbTxn& txn, const ChunkId& id) const {
@@ -349,13 +368,10 @@ Result<std::string> Store::read_frame(uint32_t pack, uint64_t offset, uint64_t f
 Result<StoreStats> Store::stats(const LmdbTxn& txn) const {
   StoreStats stats;
   TRY_ASSIGN(stats.chunks, txn.entry_count(chunks_));
-  TRY_ASSIGN(Cursor cursor, Cursor::open(txn, packs_));
-  TRY_ASSIGN(bool found, cursor.first());
-  while (found) {
-    TRY_ASSIGN(const PackEntry entry, decode_pack_entry(cursor.value()));
+  TRY_ASSIGN(const auto all, packs(txn));
+  for (const auto& [pack, entry] : all) {
     stats.packs += 1;
     stats.bytes += entry.bytes;
-    TRY_ASSIGN(found, cursor.next());
   }
   return stats;
 }

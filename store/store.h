@@ -7,10 +7,14 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -73,6 +77,8 @@ Result<ChunkLocation> decode_location(std::string_view value);
 struct PackEntry {
   uint64_t bytes = 0;  // committed; of a sealed pack all of it
   bool sealed = false;
+  bool condemned = false;        // a compacted pack stands for it; its file is about to go
+  uint32_t first = 0, last = 0;  // of a compacted pack: the log packs that it stands for
 };
 std::string pack_index_key(uint32_t pack);
 Result<uint32_t> decode_pack_index_key(std::string_view key);
@@ -109,7 +115,27 @@ class Store {
   // Where packs are sealed, instead of kPackBytesTarget: smaller for tests of what happens then.
   void set_pack_bytes_target(uint64_t bytes) { pack_bytes_target_ = bytes; }
   uint64_t batch_bytes() const;  // appended since the last commit
-  Position end() const;          // where the next frame goes
+
+  // --- compaction: the engine's thread, between batches (store/compaction.h) ---
+  // Seals the open pack now, where something is committed in it.
+  Status seal();
+  // Chunks in these packs count as absent from now on: whoever needs one stores it anew. Replaces
+  // the set of before; condemned packs always belong to it.
+  void set_leaving(const std::vector<uint32_t>& packs);
+  Result<uint32_t> new_compacted_pack(const LmdbTxn& txn) const;  // a number that was never used
+  // Enters a compacted pack that is complete and durable.
+  Status adopt(WriteTxn& txn, uint32_t pack, const PackEntry& entry);
+  // Moves a chunk's entry from one place to another, where it is at the first still.
+  struct Move {
+    ChunkId id;
+    ChunkLocation from, to;
+  };
+  Status move_chunk(WriteTxn& txn, const Move& move);
+  Status drop_chunk(WriteTxn& txn, const ChunkId& id, uint32_t pack);  // where it is there still
+  Status condemn(WriteTxn& txn, uint32_t pack);
+  Status forget_pack(WriteTxn& txn, uint32_t pack);  // its file is gone
+
+  Position end() const;  // where the next frame goes
 
   // Replays what stands in the packs after the position in the index (everything, where there is
   // none): for each complete batch, index entries are made in a transaction of its own, `on_batch`
@@ -127,7 +153,9 @@ class Store {
   const std::vector<std::string>& replay_notes() const { return notes_; }  // for the log
 
   // --- any thread ---
+  // False for a chunk that is in a pack about to go.
   bool has(const LmdbTxn& txn, const ChunkId& id) const;
+  Result<std::map<uint32_t, PackEntry>> packs(const LmdbTxn& txn) const;
   Result<std::optional<ChunkLocation>> locate(const LmdbTxn& txn, const ChunkId& id) const;
   Result<std::string> read_frame(uint32_t pack, uint64_t offset, uint64_t frame_bytes) const;
   Result<StoreStats> stats(const LmdbTxn& txn) const;
@@ -160,6 +188,8 @@ class Store {
   Status close_in_batch(WriteTxn& txn, std::string_view records);
   Status index_chunks(WriteTxn& txn, const ChunkLocation& frame,
                       const std::vector<ChunkInFrame>& chunks);
+  bool is_leaving(uint32_t pack) const;
+  Status load_condemned(const LmdbTxn& txn);
   Status commit_position(WriteTxn& txn, Position position);
   Result<Position> read_position(const LmdbTxn& txn) const;
   Status seal_pack();
@@ -172,7 +202,12 @@ class Store {
   GearTable gear_{};
   Dbi chunks_ = 0, packs_ = 0, meta_ = 0;
 
+  mutable std::shared_mutex leaving_mutex_;  // of leaving_
+  std::set<uint32_t> leaving_;
+  std::atomic<bool> any_leaving_{false};
+
   // The rest belongs to the engine's thread.
+  std::set<uint32_t> condemned_;
   Compressor compressor_{1};  // of journal frames and footers
   uint64_t pack_bytes_target_ = kPackBytesTarget;
   std::vector<std::string> notes_;

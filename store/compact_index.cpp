@@ -1,0 +1,104 @@
+// What compaction does to the index and to the set of packs (store/store.h).
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "store/store.h"
+
+namespace holdfast {
+
+namespace {
+// The highest number that a compacted pack ever had: numbers are not used twice, since copies of
+// packs elsewhere are known by them.
+constexpr std::string_view kCompactedWord = "compacted";
+}  // namespace
+
+Result<std::map<uint32_t, PackEntry>> Store::packs(const LmdbTxn& txn) const {
+  std::map<uint32_t, PackEntry> all;
+  TRY_ASSIGN(Cursor cursor, Cursor::open(txn, packs_));
+  TRY_ASSIGN(bool found, cursor.first());
+  while (found) {
+    TRY_ASSIGN(const uint32_t pack, decode_pack_index_key(cursor.key()));
+    TRY_ASSIGN(all[pack], decode_pack_entry(cursor.value()));
+    TRY_ASSIGN(found, cursor.next());
+  }
+  return all;
+}
+
+bool Store::is_leaving(uint32_t pack) const {
+  if (!any_leaving_.load(std::memory_order_acquire)) return false;
+  const std::shared_lock lock(leaving_mutex_);
+  return leaving_.contains(pack);
+}
+
+void Store::set_leaving(const std::vector<uint32_t>& packs) {
+  const std::unique_lock lock(leaving_mutex_);
+  leaving_ = condemned_;
+  leaving_.insert(packs.begin(), packs.end());
+  any_leaving_.store(!leaving_.empty(), std::memory_order_release);
+}
+
+Status Store::load_condemned(const LmdbTxn& txn) {
+  TRY_ASSIGN(const auto all, packs(txn));
+  for (const auto& [pack, entry] : all) {
+    if (entry.condemned) condemned_.insert(pack);
+  }
+  set_leaving({});
+  return {};
+}
+
+Status Store::seal() {
+  TRY(writable());
+  if (end_ == 0 || end_ != batch_start_ || committed_end_ == 0) return {};
+  return seal_pack();
+}
+
+Result<uint32_t> Store::new_compacted_pack(const LmdbTxn& txn) const {
+  uint32_t last = kCompactedPackMin;
+  TRY_ASSIGN(const auto value, txn.get(meta_, kCompactedWord));
+  if (value && value->size() == sizeof last) last = get_le<uint32_t>(value->data());
+  TRY_ASSIGN(const std::vector<uint32_t> listed, storage_->list());
+  if (!listed.empty()) last = std::max(last, listed.back());
+  if (last == UINT32_MAX) {
+    return make_error(ErrorCode::kUnsupported, "all numbers of compacted packs are used up");
+  }
+  return last + 1;
+}
+
+Status Store::adopt(WriteTxn& txn, uint32_t pack, const PackEntry& entry) {
+  CHECK(is_compacted(pack) && entry.sealed && entry.first != 0);
+  std::string number;
+  put_le<uint32_t>(number, pack);
+  TRY(txn.put(meta_, kCompactedWord, number));
+  return txn.put(packs_, pack_index_key(pack), encode_pack_entry(entry));
+}
+
+Status Store::move_chunk(WriteTxn& txn, const Move& move) {
+  const std::string_view key = chunk_index_key(move.id);
+  TRY_ASSIGN(const auto value, txn.get(chunks_, key));
+  if (!value || *value != encode_location(move.from)) return {};
+  return txn.put(chunks_, key, encode_location(move.to));
+}
+
+Status Store::drop_chunk(WriteTxn& txn, const ChunkId& id, uint32_t pack) {
+  const std::string_view key = chunk_index_key(id);
+  TRY_ASSIGN(const auto value, txn.get(chunks_, key));
+  if (!value) return {};
+  TRY_ASSIGN(const ChunkLocation location, decode_location(*value));
+  return location.pack == pack ? txn.remove(chunks_, key) : Status();
+}
+
+Status Store::condemn(WriteTxn& txn, uint32_t pack) {
+  TRY_ASSIGN(const auto value, txn.get(packs_, pack_index_key(pack)));
+  if (!value) return {};
+  TRY_ASSIGN(PackEntry entry, decode_pack_entry(*value));
+  entry.condemned = true;
+  condemned_.insert(pack);  // also where this is undone: then it only is not deduplicated against
+  return txn.put(packs_, pack_index_key(pack), encode_pack_entry(entry));
+}
+
+Status Store::forget_pack(WriteTxn& txn, uint32_t pack) {
+  condemned_.erase(pack);
+  return txn.remove(packs_, pack_index_key(pack));
+}
+
+}  // namespace holdfast

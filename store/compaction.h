@@ -1,0 +1,94 @@
+// Compaction: rewriting packs without what is not needed any more (docs/formats/pack.md).
+//
+// A compacted pack stands for a range of the log. Writing one changes nothing that is there; the
+// index is moved to it afterwards, chunk by chunk, and only then the packs of before are condemned
+// and deleted. Killed at any point, either the old packs are complete, or the new one is.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/pack_storage.h"
+#include "store/store.h"
+
+namespace holdfast {
+
+// A pack and the part of the log that it holds.
+struct PackRange {
+  uint32_t pack = 0;
+  uint32_t first = 0, last = 0;  // of a log pack: itself
+  auto operator<=>(const PackRange&) const = default;
+};
+
+// Of ranges that are disjoint or nested, those that together hold the log from its first pack on,
+// in its order; where a range is there as a whole and in pieces, the pieces: they have all that the
+// whole has. The result ends before the first gap. Pure.
+std::vector<PackRange> choose_packs(std::vector<PackRange> available);
+
+// The ranges of all packs in the storage; of compacted ones only the complete ones.
+Result<std::vector<PackRange>> pack_ranges(PackStorage& storage, const RepositoryInfo& info);
+
+// Writes one compacted pack: chunks in any order, then batches in that of the log. One thread.
+// Until finish() returns, the file is nothing that anybody reads; an unfinished one is removed.
+class CompactedPackWriter {
+ public:
+  // Chunks are grouped and compressed anew, at zstd's `level`.
+  static Result<std::unique_ptr<CompactedPackWriter>> create(PackStorage& storage,
+                                                             const RepositoryInfo& info,
+                                                             const PackRange& range, int level);
+  ~CompactedPackWriter();
+  Status add_chunk(const ChunkId& id, ChunkKind kind, std::string_view bytes);
+  Status add_batch(std::string_view records);  // an empty one leaves nothing behind
+  Status finish();                             // complete and durable on return
+  // Valid after finish().
+  struct Written {
+    ChunkId id;
+    ChunkLocation location;
+  };
+  const std::vector<Written>& chunks() const { return chunks_; }
+  PackEntry entry() const { return {end_, true, false, range_.first, range_.last}; }
+  uint64_t bytes() const { return end_; }  // so far, what is not compressed yet left out
+
+ private:
+  CompactedPackWriter(PackStorage& storage, const RepositoryInfo& info, const PackRange& range,
+                      int level)
+      : storage_(storage), info_(info), range_(range), compressor_(level) {}
+  Status write_chunks();
+  Status write_batches();
+  Status add_frame(FrameType type, const std::string& bytes);
+  Status write_pending();
+
+  PackStorage& storage_;
+  const RepositoryInfo info_;
+  const PackRange range_;
+  Compressor compressor_;
+  std::string raw_;  // of the chunks to come
+  std::vector<ChunkInFrame> table_;
+  std::vector<std::string> batches_;  // to come
+  size_t batch_bytes_ = 0;
+  bool chunks_ended_ = false;
+  std::string pending_;  // before end_, not yet handed to the storage
+  uint64_t end_ = 0;
+  std::vector<FrameInPack> frames_;
+  std::vector<Written> chunks_;
+  bool finished_ = false;
+};
+
+// Walks through a pack that is complete. Anything damaged is an error that names the place.
+struct PackVisitor {
+  // The chunk table of each data frame, and where it stands; whether its payload is wanted.
+  std::function<Result<bool>(const ChunkLocation& frame, const FrameHeader& header,
+                             const std::vector<ChunkInFrame>& chunks)>
+      table;
+  // What was wanted, verified against its checksum.
+  std::function<Status(const ChunkLocation& frame, const DecodedFrame& decoded)> data;
+  std::function<Status(std::string_view records)> batch;  // unset: not read
+};
+Status visit_pack(PackStorage& storage, const RepositoryInfo& info, uint32_t pack,
+                  uint64_t pack_bytes, const PackVisitor& visitor);
+
+}  // namespace holdfast
