@@ -1,4 +1,5 @@
 // The API's restore and check.
+#include <algorithm>
 #include <limits>
 #include <map>
 #include <thread>
@@ -215,19 +216,32 @@ class ContentCheck {
                const std::function<void(const std::string&)>& finding)
       : state_(state), txn_(txn), reader_(*state.store, txn), finding_(finding) {}
 
+  // What each prune kept, in the order of the journal.
+  void add_prune(Sequence seq, Kept kept) { prunes_.emplace_back(seq, std::move(kept)); }
+
   void check(const Record& record) {
     if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe)
       return;
     std::string missing;
     if (!complete(record.content.id, record.content.kind == ContentKind::kRecipe, missing)) {
+      if (was_pruned(record)) return;
       finding_("record @" + std::to_string(record.seq.value) + " (" + display_path(record.name) +
                "): content is missing: " + missing);
     }
   }
 
  private:
+  bool was_pruned(const Record& record) const {
+    return std::any_of(prunes_.begin(), prunes_.end(), [&](const auto& prune) {
+      if (prune.first < record.seq) return false;
+      const auto seen = state_.journal->is_seen(txn_, record, prune.second);
+      return seen.ok() && !*seen;
+    });
+  }
+
   bool complete(const ChunkId& id, bool recipe, std::string& missing) {
-    if (!state_.store->has(txn_, id)) {
+    const auto place = state_.store->locate(txn_, id);
+    if (!place.ok() || !*place) {
       missing = "chunk " + to_hex(id.bytes.data(), 16) + " is in no pack";
       return false;
     }
@@ -253,6 +267,7 @@ class ContentCheck {
   const LmdbTxn& txn_;
   ChunkReader reader_;
   const std::function<void(const std::string&)>& finding_;
+  std::vector<std::pair<Sequence, Kept>> prunes_;
   std::unordered_set<ChunkId, ChunkIdHash> sound_;  // recipes that were found complete
 };
 
@@ -274,6 +289,14 @@ Status Api::check(const ApiRequest& request, ApiSink& sink) {
     failed = state_.journal->check(*txn, finding);
     if (!failed.ok()) return;
     ContentCheck contents(state_, *txn, finding);
+    failed = state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
+      if (record.kind != RecordKind::kService || !record.note.starts_with(kPruneNote)) {
+        return Visit::kContinue;
+      }
+      if (auto kept = kept_of_words(record.note)) contents.add_prune(record.seq, std::move(*kept));
+      return Visit::kContinue;
+    });
+    if (!failed.ok()) return;
     failed = state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
       contents.check(record);
       ++records;

@@ -175,6 +175,7 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
              DirectoryPackStorage::open(state->dir + "/packs", hex_of(state->info.id.data(), 4)));
   TRY_ASSIGN(state->store, Store::open(*state->env, std::move(storage), state->info));
   TRY(recover(*state));
+  TRY(state->store->remove_unfinished());
   for (const std::string& note : state->store->replay_notes()) log.warn(note);
   if (state->replayed_batches > 0) {
     log.info("recovered " + std::to_string(state->replayed_batches) +
