@@ -83,6 +83,7 @@ std::optional<Kept> kept_of_words(std::string_view words) {
   Kept kept;
   if (!take("everything from @")) return std::nullopt;
   kept.since.value = number();
+  if (!take(" on")) return std::nullopt;
   if (words.starts_with(", the ") && !take(" moments")) return std::nullopt;
   while (words.starts_with(" @")) {
     words.remove_prefix(2);
