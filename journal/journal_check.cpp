@@ -45,8 +45,11 @@ Status JournalCheck::run() {
   }
   TRY(check_small_table(journal_.standing_, "standing", open, number));
   TRY(check_times());
+  TRY(check_incidents());
+  TRY(check_words());
   TRY(check_inodes());
-  return check_live_names();
+  TRY(check_live_names());
+  return check_counts();
 }
 
 // --- records ---
@@ -128,6 +131,7 @@ Status JournalCheck::check_order(const Record& record) {
   }
   if (record.kind == RecordKind::kSnapshot) note_snapshot(record);
   note_standing(record);
+  note_incidents(record);
   return {};
 }
 
@@ -213,9 +217,9 @@ Status JournalCheck::check_head() {
   const auto next = journal_.head(txn_);
   if (head.ok() && !next.ok()) {
     found("table meta: " + next.error().message);
-  } else if (next.ok() && next->next_node <= node_highest_) {
-    found("table meta: 'next_node' is " + std::to_string(next->next_node) + ", but there is a " +
-          node_word(NodeId{node_highest_}));
+  } else if (next.ok() && next->next_node != node_highest_ + 1) {
+    found("table meta: 'next_node' is " + std::to_string(next->next_node) +
+          ", the highest that a record names is " + node_word(NodeId{node_highest_}));
   }
   return {};
 }

@@ -57,6 +57,10 @@ class JournalCheck {
                            const std::function<std::string(std::string_view)>& word);
   Status check_times();
   Status check_steps(uint64_t steps);
+  void note_incidents(const Record& record);
+  Status check_incidents();
+  Status check_counts();
+  Status check_words();
   Status check_inodes();
   Status check_inode_row(std::string_view key, std::string_view value);
   Status check_live_names();
@@ -80,6 +84,10 @@ class JournalCheck {
   std::map<std::string, std::string> roots_;
   std::map<std::string, std::string> snapshots_;
   std::map<NodeId, Standing> standing_;
+  std::map<NodeId, RootCounts> counts_;  // of the names that are there now
+  Incidents incidents_;
+  bool after_boot_ = false;  // the record before registers a boot
+  bool after_stop_ = true;   // the last one that does not is an orderly end, or there is none
   std::vector<Orphan> orphans_;
 };
 

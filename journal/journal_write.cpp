@@ -105,6 +105,7 @@ Status Journal::apply(WriteTxn& txn, const Record& record, std::string_view byte
     TRY(txn.put(boots_, Key().u32(record.boot), id));
   }
   TRY(apply_standing(txn, record));
+  TRY(apply_incidents(txn, record));
   TRY(raise_next_node(txn, record));
   const HeadRow head{record.seq, record.time_ns, record.wall_ns, record.chain, record.boot};
   return txn.put(meta_, kMetaHead, view_of(head.encode()));
