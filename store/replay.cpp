@@ -12,7 +12,9 @@ namespace {
 // like journal frames; it must not keep the service from starting for hours.
 constexpr uint64_t kSearchBytesMax = 4ull * 1024 * 1024 * 1024;
 
-constexpr const char* kAdvice = "; put a good copy of the pack in its place, and start again";
+constexpr const char* kAdvice =
+    "; put a good copy of the pack in its place and start again, or run holdfast repair, which "
+    "saves all that is sound";
 
 }  // namespace
 
@@ -114,8 +116,10 @@ Status StoreReplay::check_list(const std::vector<uint32_t>& packs) const {
     if (pack == packs.back()) return {};
     ++expected;
   }
-  return make_error(ErrorCode::kDamaged, "the pack " + store_.storage_->name(expected) +
-                                             " is missing: put it back and start again");
+  return make_error(ErrorCode::kDamaged,
+                    "the pack " + store_.storage_->name(expected) +
+                        " is missing: put it back and start again, or run holdfast "
+                        "repair, which saves all that is sound");
 }
 
 // False, with `damage`, where the header is not what any version of holdfast would write.
