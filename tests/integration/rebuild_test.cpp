@@ -75,10 +75,11 @@ TEST_CASE("a rebuilt journal is the one that was lost", "[rebuild]") {
       churn.flushed();
       if (i % 2 == 0) moments.push_back({seq, {}});
     }
-    holdfast.text({"snapshot", "-m", "of run " + std::to_string(run), "--tag", "run=x"});
+    const TestJson pinned = holdfast.json(
+        {"snapshot", "-m", "of run " + std::to_string(run), "--tag", "run=" + std::to_string(run)});
     if (run == 1) write_file(root + "/large", random_bytes_of(60 << 20, seed));  // a second pack
     moments.push_back({holdfast.flush(), {}});
-    if (run == 2) holdfast.text({"snapshot", "rm", "s" + std::to_string(moments.back().seq)});
+    if (run == 2) holdfast.text({"snapshot", "rm", pinned.at("name").get<std::string>()});
     if (run % 2 == 0) {
       holdfast.stop();
     } else {
