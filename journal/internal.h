@@ -54,6 +54,13 @@ std::string standing_value(Sequence since, Verdict verdict);
 bool is_start(const Record& record);
 bool is_stop(const Record& record);
 bool is_set_back(const Record& record);
+// Whether a record stands for lost ones, from its prev to itself.
+inline bool is_hole(const Record& record) {
+  return record.kind == RecordKind::kGap && (record.flags & kFlagLost) != 0 &&
+         record.prev.value != 0;
+}
+// The chunks that a record says are lost.
+std::vector<ChunkId> lost_chunks(const Record& record);
 
 // The row of a root in `meta`, and what a node adds to it with each of its names.
 std::string counts_value(const RootCounts& counts);
@@ -107,6 +114,7 @@ class NodeApply {
   NodeId victim_;      // the node that loses its name to this record's
   bool gains_name_ = false;
   bool loses_name_ = false;
+  bool ends_unknown_name_ = false;  // behind a hole in the journal: nothing tells of that name
 };
 
 }  // namespace holdfast

@@ -120,6 +120,10 @@ class Journal {
   Result<std::string> append(WriteTxn& txn, Record& record, const Clock& clock) const;
   // Applies a record read from a pack. Its sequence must be head + 1 and its chain must fit.
   Status replay(WriteTxn& txn, std::string_view record_bytes) const;
+  // A gap record that stands for the lost records from the one after `before` to `last`, whose
+  // sequence it has: its bytes, for a pack. What follows it is taken without its link of the chain,
+  // and may speak of names that nothing tells of.
+  static Result<std::string> hole(const ChunkKey& key, const Head& before, Sequence last);
   // Marks the end of a batch: one entry in `times` for records first..last. Records between the
   // batch before and `first` are counted to this one.
   Status end_batch(WriteTxn& txn, Sequence first, Sequence last) const;
@@ -140,6 +144,10 @@ class Journal {
   Result<std::vector<Root>> roots(const LmdbTxn& txn) const;
   Result<RootCounts> counts(const LmdbTxn& txn, NodeId root) const;
   Result<Incidents> incidents(const LmdbTxn& txn) const;
+  // The record that says that a chunk is lost; nullopt: none does.
+  Result<std::optional<Sequence>> lost_since(const LmdbTxn& txn, const ChunkId& id) const;
+  Result<std::string> encoded(const LmdbTxn& txn, Sequence seq) const;  // a record's bytes
+  Result<Sequence> batch_end(const LmdbTxn& txn, Sequence seq) const;   // of the batch with `seq`
   Result<std::vector<Snapshot>> snapshots(const LmdbTxn& txn) const;
   Result<std::vector<Standing>> standing(const LmdbTxn& txn) const;
   Result<std::optional<Standing>> standing_of(const LmdbTxn& txn, NodeId node) const;
@@ -210,11 +218,17 @@ class Journal {
   Status apply_root(WriteTxn& txn, const Record& record) const;
   Status apply_standing(WriteTxn& txn, const Record& record) const;
   Status apply_incidents(WriteTxn& txn, const Record& record) const;
+  Status apply_lost(WriteTxn& txn, const Record& record) const;
+  Status check_link(const LmdbTxn& txn, const HeadRow& head, const Record& record,
+                    std::string_view bytes) const;
+  Result<Sequence> last_hole(const LmdbTxn& txn) const;
   Status raise_next_node(WriteTxn& txn, const Record& record) const;
-  Status set_chain(const HeadRow& head, Record& record, std::string& bytes) const;
+  static Status set_chain(const ChunkKey& key, const std::array<uint8_t, 16>& before,
+                          Record& record, std::string& bytes);
   Result<HeadRow> head_row(const LmdbTxn& txn) const;
   Result<uint32_t> boot_number(const LmdbTxn& txn, std::string_view boot_id) const;
   Result<std::string_view> record_bytes(const LmdbTxn& txn, Sequence seq) const;
+  Result<std::string_view> bytes_for_time(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> time_of(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> wall_of(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> end_of_span(const LmdbTxn& txn, Sequence last, Sequence next) const;

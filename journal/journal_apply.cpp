@@ -16,6 +16,9 @@ Status NodeApply::find_ended_name() {
   }
   TRY_ASSIGN(const auto present, journal_.entry_at(txn_, parent, name, kLatest));
   if (!present || present->value.node != record_.node) {
+    TRY_ASSIGN(const Sequence hole, journal_.last_hole(txn_));
+    ends_unknown_name_ = hole.value != 0;
+    if (ends_unknown_name_) return {};
     return make_error(ErrorCode::kUsage,
                       std::string("cannot journal the ") + record_kind_name(record_.kind) +
                           " of '" + printable(name) + "': that name does not lead to node " +
@@ -76,7 +79,7 @@ Status NodeApply::write_counts() {
 
 Status NodeApply::write() {
   TRY(txn_.put(journal_.versions_, version_key(record_.node, record_.seq), {}));
-  if (loses_name_) {
+  if (loses_name_ || ends_unknown_name_) {
     const Key key = entry_key(ended_parent(record_), ended_name(record_), record_.seq);
     TRY(txn_.put(journal_.entries_, key, view_of(entry_value({}))));
   }

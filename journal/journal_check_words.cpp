@@ -58,7 +58,8 @@ Status JournalCheck::check_counts() {
 // A word that nobody knows was another one once.
 Status JournalCheck::check_words() {
   constexpr std::string_view kWords[] = {kMetaFormat,  kMetaHead,    kMetaNextNode,
-                                         kMetaBatched, kMetaSetBack, kMetaUncleanBoot};
+                                         kMetaBatched, kMetaSetBack, kMetaUncleanBoot,
+                                         kMetaHole};
   constexpr std::string_view kFormer[] = {"counts:", "excludes:"};  // of versions before
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn_, journal_.meta_));
   TRY_ASSIGN(bool more, cursor.first());
@@ -66,13 +67,41 @@ Status JournalCheck::check_words() {
     const std::string_view key = cursor.key();
     const bool known = std::find(std::begin(kWords), std::end(kWords), key) != std::end(kWords) ||
                        (key.starts_with(kMetaStep) && key.size() == kMetaStep.size() + 8) ||
-                       key.starts_with(kMetaCounts) || key.starts_with(kFormer[0]) ||
-                       key.starts_with(kFormer[1]);
+                       key.starts_with(kMetaCounts) || key.starts_with(kMetaLost) ||
+                       key.starts_with(kFormer[0]) || key.starts_with(kFormer[1]);
     if (!known) found("table meta: nobody knows the word '" + printable(key) + "'");
     if (key.starts_with(kMetaStep) && !cursor.value().empty()) {
       found("table meta: the row " + printable(key) + " has a value where none belongs");
     }
     TRY_ASSIGN(more, cursor.next());
+  }
+  return {};
+}
+
+Status JournalCheck::check_lost() {
+  std::map<std::string, std::string> expected;
+  const auto bytes_of = [](Sequence seq) {
+    std::string value;
+    put_le(value, seq.value);
+    return value;
+  };
+  for (const auto& [key, seq] : lost_) expected[key] = bytes_of(seq);
+  if (hole_.value != 0) expected[std::string(kMetaHole)] = bytes_of(hole_);
+  TRY_ASSIGN(Cursor cursor, Cursor::open(txn_, journal_.meta_));
+  TRY_ASSIGN(bool more, cursor.first());
+  while (more && !full()) {
+    const std::string_view key = cursor.key();
+    if (key == kMetaHole || key.starts_with(kMetaLost)) {
+      const auto row = expected.find(std::string(key));
+      if (row == expected.end() || row->second != cursor.value()) {
+        found("table meta: no record explains the row " + printable(key));
+      }
+      if (row != expected.end()) expected.erase(row);
+    }
+    TRY_ASSIGN(more, cursor.next());
+  }
+  for (const auto& [key, value] : expected) {
+    found("table meta: the row " + printable(key) + " is missing");
   }
   return {};
 }
@@ -89,10 +118,13 @@ Status Journal::check_end(const LmdbTxn& txn) const {
   std::string bytes(cursor.value());
   std::array<uint8_t, 16> before{}, chain{};
   std::copy_n(bytes.begin() + kRecordChainOffset, 16, chain.begin());
-  if (head.seq.value > 1) {
-    TRY_ASSIGN(const auto earlier, record_bytes(txn, Sequence{head.seq.value - 1}));
-    if (earlier.size() < 64) return wrong(at_seq(Sequence{head.seq.value - 1}) + " is too short");
+  TRY_ASSIGN(const bool follows, cursor.previous());
+  if (follows) {
+    const std::string_view earlier = cursor.value();
+    if (earlier.size() < 64) return wrong("the record before its last is too short");
     std::copy_n(earlier.begin() + kRecordChainOffset, 16, before.begin());
+    const auto decoded = decode_record(earlier);
+    if (decoded.ok() && is_hole(*decoded)) return {};  // its link was to a record that is lost
   }
   std::fill_n(bytes.begin() + kRecordChainOffset, 16, '\0');
   const std::string_view link(reinterpret_cast<const char*>(before.data()), before.size());

@@ -59,11 +59,46 @@ Result<Incidents> Journal::incidents(const LmdbTxn& txn) const {
 Status Journal::apply_incidents(WriteTxn& txn, const Record& record) const {
   if (is_set_back(record)) return write_sequence(txn, meta_, kMetaSetBack, record.seq);
   if (!is_start(record) || record.seq.value < 3) return {};
-  TRY_ASSIGN(const Record boot, this->record(txn, Sequence{record.seq.value - 1}));
-  if (boot_id_of(boot).empty()) return {};
+  const auto boot = this->record(txn, Sequence{record.seq.value - 1});
+  if (!boot.ok() || boot_id_of(*boot).empty()) return {};
   TRY_ASSIGN(const Record last, this->record(txn, Sequence{record.seq.value - 2}));
   if (is_stop(last)) return {};
   return write_sequence(txn, meta_, kMetaUncleanBoot, record.seq);
+}
+
+std::vector<ChunkId> lost_chunks(const Record& record) {
+  std::vector<ChunkId> chunks;
+  if (record.kind != RecordKind::kGap || (record.flags & kFlagLost) == 0) return chunks;
+  const size_t words = record.note.find('\0');
+  if (words == std::string::npos) return chunks;
+  std::string_view rest = std::string_view(record.note).substr(words + 1);
+  while (rest.size() >= sizeof(ChunkId::bytes)) {
+    std::memcpy(chunks.emplace_back().bytes.data(), rest.data(), sizeof(ChunkId::bytes));
+    rest.remove_prefix(sizeof(ChunkId::bytes));
+  }
+  return chunks;
+}
+
+Status Journal::apply_lost(WriteTxn& txn, const Record& record) const {
+  if (is_hole(record)) TRY(write_sequence(txn, meta_, kMetaHole, record.seq));
+  for (const ChunkId& id : lost_chunks(record)) {
+    TRY(write_sequence(txn, meta_, lost_key(id), record.seq));
+  }
+  return {};
+}
+
+Result<Sequence> Journal::last_hole(const LmdbTxn& txn) const {
+  return read_sequence(txn, meta_, kMetaHole);
+}
+
+Result<std::optional<Sequence>> Journal::lost_since(const LmdbTxn& txn, const ChunkId& id) const {
+  TRY_ASSIGN(const Sequence seq, read_sequence(txn, meta_, lost_key(id)));
+  return seq.value == 0 ? std::optional<Sequence>() : std::optional(seq);
+}
+
+Result<std::string> Journal::encoded(const LmdbTxn& txn, Sequence seq) const {
+  TRY_ASSIGN(const std::string_view bytes, record_bytes(txn, seq));
+  return std::string(bytes);
 }
 
 Result<RootCounts> Journal::counts(const LmdbTxn& txn, NodeId root) const {

@@ -32,6 +32,8 @@ class ContentCheck {
  private:
   bool complete(const ChunkId& id, bool recipe, std::string& missing) {
     if (!state_.store->has(txn_, id)) {
+      const auto lost = state_.journal->lost_since(txn_, id);
+      if (lost.ok() && *lost) return true;  // a repair has told
       missing = "chunk " + to_hex(id.bytes.data(), 16) + " is in no pack";
       return false;
     }

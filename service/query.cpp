@@ -178,6 +178,8 @@ void put_note(Json& json, const Record& record) {
     }
     note.resize(std::min(path_size, note.size()));
   }
+  // Behind the words of what is lost are ids.
+  if ((record.flags & kFlagLost) != 0) note.resize(std::min(note.find('\0'), note.size()));
   std::replace(note.begin(), note.end(), '\0', ' ');
   json["note"] = note;
 }

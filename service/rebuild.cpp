@@ -78,7 +78,7 @@ class Rebuild {
  public:
   Rebuild(const std::string& dir, const RebuildProgress& progress)
       : given_dir_(dir), progress_(progress) {}
-  Result<RebuildResult> run();
+  Result<RebuildResult> run(bool locked);
 
  private:
   Status find_repository();
@@ -93,7 +93,7 @@ class Rebuild {
   RebuildResult result_;
 };
 
-Result<RebuildResult> Rebuild::run() {
+Result<RebuildResult> Rebuild::run(bool locked) {
   struct stat st {};
   if (::stat((given_dir_ + "/packs").c_str(), &st) != 0) {
     return make_error(ErrorCode::kNotFound, "there is no state in " + given_dir_ +
@@ -101,7 +101,9 @@ Result<RebuildResult> Rebuild::run() {
                                                 "/packs");
   }
   TRY_ASSIGN(result_.state, resolve_state_dir(given_dir_));
-  TRY_ASSIGN(lock_, take_lock(result_.state));
+  if (!locked) {
+    TRY_ASSIGN(lock_, take_lock(result_.state));
+  }
   TRY(find_repository());
   if (auto built = build(); !built.ok()) {
     std::error_code ignored;
@@ -189,7 +191,11 @@ Status Rebuild::put_in_place() {
 }  // namespace
 
 Result<RebuildResult> rebuild_state(const std::string& dir, const RebuildProgress& progress) {
-  return Rebuild(dir, progress).run();
+  return Rebuild(dir, progress).run(false);
+}
+
+Result<RebuildResult> rebuild_locked(const std::string& dir, const RebuildProgress& progress) {
+  return Rebuild(dir, progress).run(true);
 }
 
 }  // namespace holdfast

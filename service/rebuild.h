@@ -31,6 +31,8 @@ using RebuildProgress = std::function<void(uint64_t, uint64_t)>;
 
 // kBusy: a process holds the state. kNotFound: no state, or no packs. kDamaged: the packs are not
 // whole; nothing was changed.
+// The same where the caller holds the state's lock.
+Result<RebuildResult> rebuild_locked(const std::string& dir, const RebuildProgress& progress);
 Result<RebuildResult> rebuild_state(const std::string& dir, const RebuildProgress& progress);
 
 }  // namespace holdfast

@@ -420,6 +420,12 @@ int run(int argc, char** argv) {
   rebuild->footer(
       "For a journal that is damaged or gone. No service may be running; the old journal is kept.\n"
       "Example: holdfast rebuild");
+  auto* repair =
+      app.add_subcommand("repair", "save all that is sound of a damaged state")->fallthrough();
+  repair->footer(
+      "No service may be running. What is replaced is kept in the state's directory damaged.\n"
+      "Exit code 3: damage was found, and nothing is lost. 5: something is, and is named.\n"
+      "Example: holdfast repair");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -431,6 +437,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (watch->parsed()) return run_watch(arguments);
+  if (repair->parsed()) return run_mending(arguments, run_repair);
   if (rebuild->parsed()) return run_mending(arguments, run_rebuild);
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;

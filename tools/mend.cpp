@@ -5,9 +5,12 @@
 #include <cstdio>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/path.h"
+#include "journal/time_spec.h"
 #include "service/query.h"
 #include "service/rebuild.h"
+#include "service/repair.h"
 #include "service/words.h"
 #include "tools/client.h"
 
@@ -87,6 +90,73 @@ std::string rebuild_text(const RebuildResult& result, int64_t took_ns) {
   return text;
 }
 
+Json lost_json(const LostContent& lost) {
+  Json json;
+  json["root"] = lost.root;
+  put_path(json, "path", lost.path);
+  json["since"] = lost.since.value;
+  json["since_time"] = format_time(lost.since_ns);
+  json["until"] = lost.until.value == 0 ? Json(nullptr) : Json(lost.until.value);
+  json["until_time"] = lost.until.value == 0 ? Json(nullptr) : Json(format_time(lost.until_ns));
+  json["size"] = lost.bytes;
+  return json;
+}
+
+Json repair_json(const RepairResult& result) {
+  Json json;
+  json["state"] = result.state;
+  json["found"] = result.found;
+  json["replaced"] = result.replaced;
+  json["rebuilt"] = result.rebuilt;
+  json["records_saved"] = result.records_saved;
+  json["records_lost"] = Json::array();
+  for (const auto& span : result.lost_records) {
+    json["records_lost"].push_back({{"first", span.first.value}, {"last", span.last.value}});
+  }
+  json["chunks_missing"] = result.contents.chunks_missing;
+  json["chunks_refetched"] = result.contents.chunks_refetched;
+  json["lost"] = Json::array();
+  for (const LostContent& lost : result.contents.lost) json["lost"].push_back(lost_json(lost));
+  return json;
+}
+
+std::string repair_text(const RepairResult& result) {
+  std::string text;
+  for (const std::string& found : result.found) text += "FOUND    " + display_path(found) + "\n";
+  for (const std::string& pack : result.replaced) {
+    text += "replaced " + display_path(pack) + "\n";
+  }
+  if (result.records_saved > 0) {
+    text += "saved    " + counted(result.records_saved, "record", "records") +
+            " that a pack lacked, from the journal\n";
+  }
+  if (result.rebuilt) text += "rebuilt  the journal from the packs\n";
+  if (result.contents.chunks_refetched > 0) {
+    text += "fetched  " + counted(result.contents.chunks_refetched, "chunk", "chunks") + ", " +
+            words_for_bytes(result.contents.bytes_refetched) + ", from live files\n";
+  }
+  for (const auto& span : result.lost_records) {
+    text += "LOST     the records @" + std::to_string(span.first.value) + " to @" +
+            std::to_string(span.last.value) + "\n";
+  }
+  for (const LostContent& lost : result.contents.lost) {
+    text += "LOST     " + lost.root + ":" + display_path(lost.path) + ", " +
+            words_for_bytes(lost.bytes) + ", from @" + std::to_string(lost.since.value) + " " +
+            format_time(lost.since_ns) + " to " +
+            (lost.until.value == 0
+                 ? std::string("now")
+                 : "@" + std::to_string(lost.until.value) + " " + format_time(lost.until_ns)) +
+            "\n";
+  }
+  if (!result.replaced.empty() || result.rebuilt) {
+    text += "what was replaced is kept in " + display_path(result.state) +
+            "/damaged; delete it when you have looked around\n";
+  }
+  const bool lost = !result.contents.lost.empty() || !result.lost_records.empty();
+  if (result.found.empty() && !lost) return text + "nothing to repair\n";
+  return text + (lost ? "" : "nothing is lost\n");
+}
+
 }  // namespace
 
 int run_rebuild(const MendOptions& options) {
@@ -105,6 +175,25 @@ int run_rebuild(const MendOptions& options) {
     std::fputs(rebuild_text(*result, took_ns).c_str(), stdout);
   }
   return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
+int run_repair(const MendOptions& options) {
+  SystemClock clock;
+  const auto log = make_stderr_log(LogLevel::kWarn);
+  auto result = [&] {
+    ShownProgress progress(options.quiet);
+    return repair_state(options.state_dir, clock, *log,
+                        [&](uint64_t done, uint64_t all) { progress(done, all); });
+  }();
+  if (!result.ok()) return report(result.error(), "a repair");
+  if (options.json) {
+    std::fputs(json_line(repair_json(*result)).c_str(), stdout);
+  } else if (!options.quiet) {
+    std::fputs(repair_text(*result).c_str(), stdout);
+  }
+  if (std::fflush(stdout) != 0) return 1;
+  if (!result->contents.lost.empty() || !result->lost_records.empty()) return 5;
+  return result->found.empty() && result->contents.chunks_missing == 0 ? 0 : 3;
 }
 
 }  // namespace holdfast

@@ -13,5 +13,6 @@ struct MendOptions {
 
 // Exit codes.
 int run_rebuild(const MendOptions& options);
+int run_repair(const MendOptions& options);
 
 }  // namespace holdfast
