@@ -110,6 +110,9 @@ Result<RootCounts> Journal::counts(const LmdbTxn& txn, NodeId root) const {
 }
 
 Status Journal::recount(WriteTxn& txn) const {
+  TRY_ASSIGN(Cursor words, Cursor::open(txn, meta_));
+  TRY_ASSIGN(const bool counted, words.seek_at_or_after(kMetaCounts));
+  if (counted && words.key().starts_with(kMetaCounts)) return {};
   std::map<NodeId, RootCounts> found;
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, entries_));
   TRY_ASSIGN(bool more, cursor.first());

@@ -190,6 +190,11 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
   auto replayed = replay_packs(*state->store, *state->journal);
   if (!replayed.ok()) return replayed.error().in("recovering the journal from the packs");
   state->replayed_batches = replayed->batches;
+  {
+    TRY_ASSIGN(const auto txn, state->env->begin_write());
+    TRY(state->journal->recount(*txn));  // of a version before that did not keep it
+    TRY(txn->commit());
+  }
   for (const std::string& note : state->store->replay_notes()) log.warn(note);
   if (state->replayed_batches > 0) {
     log.info("recovered " + std::to_string(state->replayed_batches) +

@@ -60,8 +60,10 @@ Status StoreReplay::rebuild(const std::vector<uint32_t>& log) {
   if (log.empty() && chosen.empty()) return {};
   // The pack that the service wrote to last is never compacted.
   if (log.empty() || last != log.back() || is_compacted(chosen.back().pack)) {
-    return make_error(ErrorCode::kDamaged, "the pack " + store_.storage_->name(last + 1) +
-                                               " is missing: put it back and start again");
+    return make_error(ErrorCode::kDamaged,
+                      "the pack " + store_.storage_->name(last + 1) +
+                          " is missing: put it back and start again, or run holdfast "
+                          "repair, which saves all that is sound");
   }
   for (const PackRange& range : chosen) {
     if (is_compacted(range.pack)) {
