@@ -1,6 +1,8 @@
 #include "base/lmdb.h"
 
 #include <lmdb.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,8 +17,9 @@ Error lmdb_error(int code, const std::string& doing) {
   if (code > 0) return errno_error(code, doing);
   const bool damaged = code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID ||
                        code == MDB_PANIC || code == MDB_VERSION_MISMATCH;
+  const char* advice = damaged ? "; stop the service and run holdfast rebuild" : "";
   return make_error(damaged ? ErrorCode::kDamaged : ErrorCode::kFailed,
-                    doing + ": " + mdb_strerror(code));
+                    doing + ": " + mdb_strerror(code) + advice);
 }
 
 MDB_val to_val(std::string_view bytes) {
@@ -141,8 +144,36 @@ Result<bool> Cursor::last() { return move(MDB_LAST); }
 Result<bool> Cursor::next() { return move(MDB_NEXT); }
 Result<bool> Cursor::previous() { return move(MDB_PREV); }
 
+namespace {
+
+// A mapped file that is cut short while it is in use, or whose disk fails, is a signal and no error
+// code; the words for it have to be ready by then. Written before the handler is installed.
+std::string& last_words() {
+  static std::string words;
+  return words;
+}
+
+void end_with_words(int) {
+  const std::string& words = last_words();
+  if (::write(STDERR_FILENO, words.data(), words.size()) < 0) ::_exit(1);
+  ::_exit(1);
+}
+
+void end_on_assertion(MDB_env*, const char*) { end_with_words(0); }
+
+void install_last_words(const std::string& dir) {
+  last_words() = "holdfast: the journal in " + dir +
+                 " cannot be read any more: it is damaged, or was cut short while it was in use; "
+                 "run holdfast rebuild, which makes it anew from the packs\n";
+  struct sigaction action {};
+  action.sa_handler = end_with_words;
+  ::sigaction(SIGBUS, &action, nullptr);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<LmdbEnv>> LmdbEnv::open(const std::string& dir, uint64_t map_bytes,
-                                               unsigned tables_max) {
+                                               unsigned tables_max, LmdbSync sync) {
   std::unique_ptr<LmdbEnv> env(new LmdbEnv);
   const std::string doing = "opening the journal in " + dir;
   if (int code = mdb_env_create(&env->env_); code != 0) return lmdb_error(code, doing);
@@ -151,10 +182,13 @@ Result<std::unique_ptr<LmdbEnv>> LmdbEnv::open(const std::string& dir, uint64_t 
   mdb_env_set_mapsize(env->env_, map_bytes);
   // NOMETASYNC: a power cut may undo the last commit; the packs replay it
   // (docs/formats/journal.md).
-  const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | MDB_NOMETASYNC;
+  const unsigned flags =
+      MDB_NOTLS | MDB_NORDAHEAD | (sync == LmdbSync::kNone ? MDB_NOSYNC : MDB_NOMETASYNC);
   if (int code = mdb_env_open(env->env_, dir.c_str(), flags, 0600); code != 0) {
     return lmdb_error(code, doing);
   }
+  install_last_words(dir);
+  mdb_env_set_assert(env->env_, end_on_assertion);
   int dead = 0;
   mdb_reader_check(env->env_, &dead);
   return env;

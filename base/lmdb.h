@@ -95,12 +95,16 @@ class Cursor {
   std::string_view value_;
 };
 
+// kNone: nothing is durable, and after a power cut the environment may be unusable, until sync().
+enum class LmdbSync { kCommits, kNone };
+
 class LmdbEnv {
  public:
   // Opens (or creates) the environment in directory `dir`, with named tables up to `tables_max`.
   // `map_bytes` is the least size of the map; a larger existing one is kept.
   static Result<std::unique_ptr<LmdbEnv>> open(const std::string& dir, uint64_t map_bytes,
-                                               unsigned tables_max);
+                                               unsigned tables_max,
+                                               LmdbSync sync = LmdbSync::kCommits);
   ~LmdbEnv();
   LmdbEnv(const LmdbEnv&) = delete;
   LmdbEnv& operator=(const LmdbEnv&) = delete;
@@ -108,9 +112,9 @@ class LmdbEnv {
   Result<Dbi> table(const char* name);  // creates it where missing; not while a WriteTxn is alive
   Result<std::unique_ptr<ReadTxn>> begin_read();
   Result<std::unique_ptr<WriteTxn>> begin_write();
+  Status sync();  // all that is committed becomes durable
   uint64_t used_bytes() const;
   uint64_t map_bytes() const;
-  Status sync();  // all that was committed is durable on return
   // Commits are numbered. The state that the oldest living ReadTxn sees; without one the last.
   uint64_t last_commit() const;
   uint64_t oldest_read() const;

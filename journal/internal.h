@@ -50,6 +50,25 @@ StandingChange standing_change(const Record& record, const std::optional<Standin
 bool answers_by_sequence(const Record& record);
 std::string standing_value(Sequence since, Verdict verdict);
 
+// Whether a record is the start of a service, or the orderly end of one.
+bool is_start(const Record& record);
+bool is_stop(const Record& record);
+bool is_set_back(const Record& record);
+// Whether a record stands for lost ones, from its prev to itself.
+inline bool is_hole(const Record& record) {
+  return record.kind == RecordKind::kGap && (record.flags & kFlagLost) != 0 &&
+         record.prev.value != 0;
+}
+// The chunks that a record says are lost.
+std::vector<ChunkId> lost_chunks(const Record& record);
+
+// The row of a root in `meta`, and what a node adds to it with each of its names.
+std::string counts_value(const RootCounts& counts);
+std::optional<RootCounts> parse_counts(std::string_view value);
+inline int64_t counted_bytes(const Record& record) {
+  return record.type == FileType::kFile ? static_cast<int64_t>(record.stat.size) : 0;
+}
+
 // What the head and first section of an encoded record say, without decoding the rest.
 std::optional<int64_t> peek_time(std::string_view bytes);
 std::optional<int64_t> peek_wall(std::string_view bytes);
@@ -77,8 +96,10 @@ class NodeApply {
     bool operator==(const InodeRef&) const = default;
   };
   Status find_ended_name();
+  Status prepare_counts();
+  Status write_counts();
   Status refuse_ring();
-  Result<std::optional<InodeRef>> inode_of(NodeId node) const;
+  Result<std::optional<Record>> newest(NodeId node) const;
   Result<std::optional<InodeValue>> inode_row(const InodeRef& ref) const;
   Status put_inode_row(const InodeRef& ref, uint32_t names);
   Status drop_name(NodeId node);
@@ -88,9 +109,12 @@ class NodeApply {
   WriteTxn& txn_;
   const Record& record_;
   std::optional<InodeRef> before_;  // of the node's version before this record
-  NodeId victim_;                   // the node that loses its name to this record's
+  std::optional<Record> version_before_;
+  RootCounts change_;  // of what the root holds
+  NodeId victim_;      // the node that loses its name to this record's
   bool gains_name_ = false;
   bool loses_name_ = false;
+  bool ends_unknown_name_ = false;  // behind a hole in the journal: nothing tells of that name
 };
 
 }  // namespace holdfast

@@ -43,8 +43,8 @@ std::optional<int64_t> peek_wall(std::string_view bytes) {
 Error damaged_row(const char* table, const std::string& key) {
   return make_error(ErrorCode::kDamaged, std::string("the journal's table ") + table +
                                              " is damaged at " + key +
-                                             "; move the journal directory of the state away; the "
-                                             "next start makes it anew from the packs");
+                                             "; stop the service and run holdfast rebuild, which "
+                                             "makes the journal anew from the packs");
 }
 
 std::string at_seq(Sequence seq) { return "@" + std::to_string(seq.value); }
@@ -95,6 +95,11 @@ Result<std::unique_ptr<Journal>> Journal::open(LmdbEnv& env, const ChunkKey& key
   }
   for (const auto& [name, handle] : tables) {
     TRY_ASSIGN(*handle, env.table(name));
+  }
+  if (!format) {
+    TRY_ASSIGN(const auto reading, env.begin_read());
+    TRY_ASSIGN(const uint64_t records, reading->entry_count(journal->records_));
+    if (records > 0) return damaged_row("meta", "'format', which is missing");
   }
   if (!format) {
     std::string value;
@@ -155,6 +160,22 @@ std::string root_value(const Record& record) {
   return value;
 }
 
+namespace {
+// Cuts `text` at its first `mark`; what is behind it stays in `text`.
+std::string_view cut(std::string_view& text, char mark) {
+  const size_t at = text.find(mark);
+  const std::string_view piece = text.substr(0, at);
+  text = at == std::string_view::npos ? std::string_view() : text.substr(at + 1);
+  return piece;
+}
+}  // namespace
+
+std::string root_note(const std::string& path, const std::vector<std::string>& excludes) {
+  std::string note = path;
+  for (const std::string& pattern : excludes) note += '\0' + pattern;
+  return note;
+}
+
 Result<std::vector<Root>> Journal::roots(const LmdbTxn& txn) const {
   std::vector<Root> roots;
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, roots_));
@@ -163,8 +184,10 @@ Result<std::vector<Root>> Journal::roots(const LmdbTxn& txn) const {
     ByteReader in(cursor.value());
     const std::string name(in.bytes(in.le<uint8_t>()));
     if (in.failed() || cursor.key().size() != 8) return damaged_row("roots", "some key");
-    roots.push_back(
-        {NodeId{get_be64(cursor.key().data())}, name, std::string(in.bytes(in.left()))});
+    std::string_view rest = in.bytes(in.left());
+    Root root{NodeId{get_be64(cursor.key().data())}, name, std::string(cut(rest, '\0')), {}};
+    while (!rest.empty()) root.excludes.emplace_back(cut(rest, '\0'));
+    roots.push_back(std::move(root));
     TRY_ASSIGN(found, cursor.next());
   }
   return roots;
@@ -192,14 +215,6 @@ std::optional<SnapshotRow> parse_snapshot(std::string_view value) {
 }
 
 namespace {
-
-// Cuts `text` at its first `mark`; what is behind it stays in `text`.
-std::string_view cut(std::string_view& text, char mark) {
-  const size_t at = text.find(mark);
-  const std::string_view piece = text.substr(0, at);
-  text = at == std::string_view::npos ? std::string_view() : text.substr(at + 1);
-  return piece;
-}
 
 std::optional<Snapshot> make_snapshot(std::string_view name, std::string_view value) {
   const auto row = parse_snapshot(value);

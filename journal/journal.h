@@ -53,7 +53,26 @@ struct Entry {
 struct Root {
   NodeId node;
   std::string name;
-  std::string path;  // absolute, bytes
+  std::string path;                   // absolute, bytes
+  std::vector<std::string> excludes;  // patterns, as the root was last watched with
+};
+// The note of a record with kFlagRootAdded: what the row of the root is made from.
+std::string root_note(const std::string& path, const std::vector<std::string>& excludes);
+
+// What a root holds now: names of everything but directories, and the sizes of the regular files
+// behind them, each counted for each of its names.
+struct RootCounts {
+  int64_t files = 0;
+  int64_t bytes = 0;
+  bool operator==(const RootCounts&) const = default;
+};
+
+// What verdicts have to know of the past: the last record of a clock that was set back, and the
+// first record of the last start after the machine had gone down without a stop. 0: there is none.
+struct Incidents {
+  Sequence set_back;
+  Sequence unclean_boot;
+  bool operator==(const Incidents&) const = default;
 };
 
 struct Snapshot {
@@ -97,11 +116,15 @@ class Journal {
   // chain, and applies it to all tables. Returns its encoded bytes, which go into the pack's
   // journal frame. A snapshot record: note = snapshot name, 0, message, then 0 key=value for each
   // tag; prev = the pinned sequence; with kFlagSnapshotRemoved the snapshot named by note is
-  // removed. A record with kFlagRootAdded registers the root (name, note = path). A service record
-  // may carry a boot id: see boot().
+  // removed. A record with kFlagRootAdded registers the root (name, note = root_note()). A service
+  // record may carry a boot id: see boot().
   Result<std::string> append(WriteTxn& txn, Record& record, const Clock& clock) const;
   // Applies a record read from a pack. Its sequence must be head + 1 and its chain must fit.
   Status replay(WriteTxn& txn, std::string_view record_bytes) const;
+  // A gap record that stands for the lost records from the one after `before` to `last`, whose
+  // sequence it has: its bytes, for a pack. What follows it is taken without its link of the chain,
+  // and may speak of names that nothing tells of.
+  static Result<std::string> hole(const ChunkKey& key, const Head& before, Sequence last);
   // Marks the end of a batch: one entry in `times` for records first..last. Records between the
   // batch before and `first` are counted to this one.
   Status end_batch(WriteTxn& txn, Sequence first, Sequence last) const;
@@ -110,6 +133,9 @@ class Journal {
   // "boot <id>" (this call does so, returning that record's bytes through `appended`).
   Result<uint32_t> boot(WriteTxn& txn, const Clock& clock, std::string& appended) const;
   Status put_meta(WriteTxn& txn, std::string_view word, std::string_view value) const;
+  // Counts what every root holds by reading all of `entries`, for a journal of before this was
+  // kept.
+  Status recount(WriteTxn& txn) const;
 
   // --- reading ---
   Result<Head> head(const LmdbTxn& txn) const;
@@ -117,6 +143,12 @@ class Journal {
   Result<Record> record(const LmdbTxn& txn, Sequence seq) const;  // kNotFound, kDamaged
   Result<std::string> boot_id(const LmdbTxn& txn, uint32_t boot) const;
   Result<std::vector<Root>> roots(const LmdbTxn& txn) const;
+  Result<RootCounts> counts(const LmdbTxn& txn, NodeId root) const;
+  Result<Incidents> incidents(const LmdbTxn& txn) const;
+  // The record that says that a chunk is lost; nullopt: none does.
+  Result<std::optional<Sequence>> lost_since(const LmdbTxn& txn, const ChunkId& id) const;
+  Result<std::string> encoded(const LmdbTxn& txn, Sequence seq) const;  // a record's bytes
+  Result<Sequence> batch_end(const LmdbTxn& txn, Sequence seq) const;   // of the batch with `seq`
   Result<std::vector<Snapshot>> snapshots(const LmdbTxn& txn) const;
   Result<std::vector<Standing>> standing(const LmdbTxn& txn) const;
   Result<std::optional<Standing>> standing_of(const LmdbTxn& txn, NodeId node) const;
@@ -180,6 +212,9 @@ class Journal {
   Result<bool> visit_kept(const LmdbTxn& txn, const Kept& kept, std::string& position,
                           size_t rows_max, const std::function<Status(const Record&)>& visit) const;
 
+  // Quick: the head and the newest record fit each other and the repository's key. kDamaged, where
+  // this is not the journal of this repository, or its end is not what was written.
+  Status check_end(const LmdbTxn& txn) const;
   // Verifies tables against records: dense sequence, chain, logical time increasing, each table
   // entry explained by a record and each record by its table entries. Each finding is one call.
   Status check(const LmdbTxn& txn, const std::function<void(const std::string&)>& finding) const;
@@ -195,11 +230,18 @@ class Journal {
   Status apply_snapshot(WriteTxn& txn, const Record& record) const;
   Status apply_root(WriteTxn& txn, const Record& record) const;
   Status apply_standing(WriteTxn& txn, const Record& record) const;
+  Status apply_incidents(WriteTxn& txn, const Record& record) const;
+  Status apply_lost(WriteTxn& txn, const Record& record) const;
+  Status check_link(const LmdbTxn& txn, const HeadRow& head, const Record& record,
+                    std::string_view bytes) const;
+  Result<Sequence> last_hole(const LmdbTxn& txn) const;
   Status raise_next_node(WriteTxn& txn, const Record& record) const;
-  Status set_chain(const HeadRow& head, Record& record, std::string& bytes) const;
+  static Status set_chain(const ChunkKey& key, const std::array<uint8_t, 16>& before,
+                          Record& record, std::string& bytes);
   Result<HeadRow> head_row(const LmdbTxn& txn) const;
   Result<uint32_t> boot_number(const LmdbTxn& txn, std::string_view boot_id) const;
   Result<std::string_view> record_bytes(const LmdbTxn& txn, Sequence seq) const;
+  Result<std::string_view> bytes_for_time(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> time_of(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> wall_of(const LmdbTxn& txn, Sequence seq) const;
   Result<int64_t> end_of_span(const LmdbTxn& txn, Sequence last, Sequence next) const;

@@ -16,6 +16,9 @@ Status NodeApply::find_ended_name() {
   }
   TRY_ASSIGN(const auto present, journal_.entry_at(txn_, parent, name, kLatest));
   if (!present || present->value.node != record_.node) {
+    TRY_ASSIGN(const Sequence hole, journal_.last_hole(txn_));
+    ends_unknown_name_ = hole.value != 0;
+    if (ends_unknown_name_) return {};
     return make_error(ErrorCode::kUsage,
                       std::string("cannot journal the ") + record_kind_name(record_.kind) +
                           " of '" + printable(name) + "': that name does not lead to node " +
@@ -35,22 +38,48 @@ Status NodeApply::refuse_ring() {
 }
 
 Status NodeApply::prepare() {
-  TRY_ASSIGN(before_, inode_of(record_.node));
+  TRY_ASSIGN(version_before_, newest(record_.node));
+  if (version_before_) before_ = InodeRef{version_before_->root, version_before_->stat.inode};
   const bool moves = !ends_name(record_) || record_.kind == RecordKind::kDelete ||
                      ended_parent(record_) != record_.parent || ended_name(record_) != record_.name;
   if (ends_name(record_) && moves) TRY(find_ended_name());
   TRY(refuse_ring());
-  if (!makes_name(record_)) return {};
-  TRY_ASSIGN(const auto present, journal_.entry_at(txn_, record_.parent, record_.name, kLatest));
-  const NodeId holder = present ? present->value.node : NodeId{};
-  gains_name_ = holder != record_.node;
-  if (gains_name_) victim_ = holder;
+  if (makes_name(record_)) {
+    TRY_ASSIGN(const auto present, journal_.entry_at(txn_, record_.parent, record_.name, kLatest));
+    const NodeId holder = present ? present->value.node : NodeId{};
+    gains_name_ = holder != record_.node;
+    if (gains_name_) victim_ = holder;
+  }
+  return prepare_counts();
+}
+
+// Each present name counts its node's newest size, so a new size counts for all names there are.
+Status NodeApply::prepare_counts() {
+  if (record_.type == FileType::kDir) return {};
+  const int64_t bytes = counted_bytes(record_);
+  change_.files = (gains_name_ ? 1 : 0) - (loses_name_ ? 1 : 0);
+  change_.bytes = change_.files * bytes;
+  if (!version_before_ || bytes == counted_bytes(*version_before_)) return {};
+  TRY_ASSIGN(const auto row, inode_row(*before_));
+  int64_t names = row && row->node == record_.node ? row->names : 0;
+  if (names == 0) {
+    TRY_ASSIGN(names, journal_.count_names(txn_, record_.node));
+  }
+  change_.bytes += names * (bytes - counted_bytes(*version_before_));
   return {};
+}
+
+Status NodeApply::write_counts() {
+  if (change_ == RootCounts{}) return {};
+  TRY_ASSIGN(RootCounts counts, journal_.counts(txn_, record_.root));
+  counts.files += change_.files;
+  counts.bytes += change_.bytes;
+  return txn_.put(journal_.meta_, counts_key(record_.root), counts_value(counts));
 }
 
 Status NodeApply::write() {
   TRY(txn_.put(journal_.versions_, version_key(record_.node, record_.seq), {}));
-  if (loses_name_) {
+  if (loses_name_ || ends_unknown_name_) {
     const Key key = entry_key(ended_parent(record_), ended_name(record_), record_.seq);
     TRY(txn_.put(journal_.entries_, key, view_of(entry_value({}))));
   }
@@ -59,15 +88,16 @@ Status NodeApply::write() {
     TRY(txn_.put(journal_.entries_, key, view_of(entry_value({record_.node, record_.type}))));
   }
   if (victim_.value != 0) TRY(drop_name(victim_));
+  TRY(write_counts());
   return update_inode();
 }
 
-// Root and inode of a node's newest version; nullopt for a node without one.
-Result<std::optional<NodeApply::InodeRef>> NodeApply::inode_of(NodeId node) const {
+// A node's newest version; nullopt for a node without one.
+Result<std::optional<Record>> NodeApply::newest(NodeId node) const {
   TRY_ASSIGN(const auto seq, journal_.version_seq(txn_, node, kLatest));
-  if (!seq) return std::optional<InodeRef>();
-  TRY_ASSIGN(const Record record, journal_.record(txn_, *seq));
-  return std::optional(InodeRef{record.root, record.stat.inode});
+  if (!seq) return std::optional<Record>();
+  TRY_ASSIGN(Record record, journal_.record(txn_, *seq));
+  return std::optional(std::move(record));
 }
 
 Result<std::optional<InodeValue>> NodeApply::inode_row(const InodeRef& ref) const {
@@ -87,11 +117,16 @@ Status NodeApply::put_inode_row(const InodeRef& ref, uint32_t names) {
 
 // The node loses a name to another one; its row stays where another node has taken the inode over.
 Status NodeApply::drop_name(NodeId node) {
-  TRY_ASSIGN(const auto ref, inode_of(node));
-  if (!ref) return {};
-  TRY_ASSIGN(const auto row, inode_row(*ref));
+  TRY_ASSIGN(const auto version, newest(node));
+  if (!version) return {};
+  if (version->type != FileType::kDir) {
+    change_.files -= 1;
+    change_.bytes -= counted_bytes(*version);
+  }
+  const InodeRef ref{version->root, version->stat.inode};
+  TRY_ASSIGN(const auto row, inode_row(ref));
   if (!row || row->node != node) return {};
-  const Key key = inode_key(ref->root, ref->inode);
+  const Key key = inode_key(ref.root, ref.inode);
   if (row->names <= 1) return txn_.remove(journal_.inodes_, key);
   return txn_.put(journal_.inodes_, key, view_of(inode_value({node, row->names - 1})));
 }

@@ -45,8 +45,12 @@ Status JournalCheck::run() {
   }
   TRY(check_small_table(journal_.standing_, "standing", open, number));
   TRY(check_times());
+  TRY(check_incidents());
+  TRY(check_words());
+  TRY(check_lost());
   TRY(check_inodes());
-  return check_live_names();
+  TRY(check_live_names());
+  return check_counts();
 }
 
 // --- records ---
@@ -67,19 +71,21 @@ Status JournalCheck::check_records() {
 
 Status JournalCheck::check_record(Sequence seq, std::string_view bytes) {
   const uint64_t expected = last_.seq.value + 1;
-  const bool dense = seq.value == expected;
+  const auto decoded = decode_record(bytes);
+  const bool hole = decoded.ok() && is_hole(*decoded) && decoded->prev.value == expected;
+  const bool dense = seq.value == expected || hole;
+  const bool linked = hole_.value == 0 || hole_ != last_.seq;  // else to a record that is lost
   if (!dense && seq.value > expected) {
     found("table records: " + at_seq(Sequence{expected}) + " to " +
           at_seq(Sequence{seq.value - 1}) + " are missing");
   } else if (!dense) {
     found("table records: there is a record " + at_seq(seq) + ", where the first is @1");
   }
-  if (dense) check_chain(seq, bytes);
+  if (dense && linked) check_chain(seq, bytes);
   last_.seq = seq;
   // The chain goes on from what is stored, so that one damaged record is one finding and not all
   // that follow it.
   if (bytes.size() >= 64) std::copy_n(chain_of(bytes).begin(), 16, last_.chain.begin());
-  const auto decoded = decode_record(bytes);
   last_sound_ = decoded.ok();
   if (!decoded.ok()) {
     found("table records: " + at_seq(seq) + ": " + decoded.error().message);
@@ -119,7 +125,8 @@ Status JournalCheck::check_order(const Record& record) {
   if (const std::string_view id = boot_id_of(record); !id.empty()) {
     boots_[std::string(Key().u32(record.boot).view())] = id;
   }
-  if (record.boot != 0 && !boots_.contains(std::string(Key().u32(record.boot).view()))) {
+  if (record.boot != 0 && hole_.value == 0 &&
+      !boots_.contains(std::string(Key().u32(record.boot).view()))) {
     found("table records: " + at_seq(record.seq) + " has boot number " +
           std::to_string(record.boot) + ", which no record before it registers");
   }
@@ -128,6 +135,10 @@ Status JournalCheck::check_order(const Record& record) {
   }
   if (record.kind == RecordKind::kSnapshot) note_snapshot(record);
   note_standing(record);
+  note_incidents(record);
+  if (is_hole(record)) hole_ = record.seq;
+  for (const ChunkId& id : lost_chunks(record))
+    lost_[std::string(lost_key(id).view())] = record.seq;
   return {};
 }
 
@@ -213,9 +224,9 @@ Status JournalCheck::check_head() {
   const auto next = journal_.head(txn_);
   if (head.ok() && !next.ok()) {
     found("table meta: " + next.error().message);
-  } else if (next.ok() && next->next_node <= node_highest_) {
-    found("table meta: 'next_node' is " + std::to_string(next->next_node) + ", but there is a " +
-          node_word(NodeId{node_highest_}));
+  } else if (next.ok() && next->next_node != node_highest_ + 1) {
+    found("table meta: 'next_node' is " + std::to_string(next->next_node) +
+          ", the highest that a record names is " + node_word(NodeId{node_highest_}));
   }
   return {};
 }

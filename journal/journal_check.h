@@ -57,6 +57,11 @@ class JournalCheck {
                            const std::function<std::string(std::string_view)>& word);
   Status check_times();
   Status check_steps(uint64_t steps);
+  void note_incidents(const Record& record);
+  Status check_incidents();
+  Status check_counts();
+  Status check_words();
+  Status check_lost();
   Status check_inodes();
   Status check_inode_row(std::string_view key, std::string_view value);
   Status check_live_names();
@@ -80,6 +85,12 @@ class JournalCheck {
   std::map<std::string, std::string> roots_;
   std::map<std::string, std::string> snapshots_;
   std::map<NodeId, Standing> standing_;
+  std::map<NodeId, RootCounts> counts_;   // of the names that are there now
+  std::map<std::string, Sequence> lost_;  // words for lost chunks, and who says so
+  Sequence hole_;                         // the last record that stands for lost ones
+  Incidents incidents_;
+  bool after_boot_ = false;  // the record before registers a boot
+  bool after_stop_ = true;   // the last one that does not is an orderly end, or there is none
   std::vector<Orphan> orphans_;
 };
 

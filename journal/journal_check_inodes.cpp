@@ -76,6 +76,10 @@ Status JournalCheck::check_live_name(const EntryKey& key, const EntryValue& valu
     return {};
   }
   const Record& newest = **version;
+  if (value.type != FileType::kDir) {
+    counts_[newest.root].files += 1;
+    counts_[newest.root].bytes += counted_bytes(newest);
+  }
   if (newest.stat.inode == 0) return {};
   TRY_ASSIGN(const auto row, txn_.get(journal_.inodes_, inode_key(newest.root, newest.stat.inode)));
   if (row) return {};

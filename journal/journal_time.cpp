@@ -93,15 +93,32 @@ Result<std::vector<WallSpan>> wall_spans(const LmdbTxn& txn, Dbi meta, Cursor& t
 
 }  // namespace
 
+// Lost records have the time of the one that stands for them.
+Result<std::string_view> Journal::bytes_for_time(const LmdbTxn& txn, Sequence seq) const {
+  TRY_ASSIGN(Cursor cursor, Cursor::open(txn, records_));
+  TRY_ASSIGN(const bool found, cursor.seek_at_or_after(record_key(seq)));
+  if (!found) return make_error(ErrorCode::kNotFound, "there is no record " + at_seq(seq));
+  return cursor.value();
+}
+
+Result<Sequence> Journal::batch_end(const LmdbTxn& txn, Sequence seq) const {
+  TRY_ASSIGN(const int64_t time_ns, time_of(txn, seq));
+  TRY_ASSIGN(Cursor times, Cursor::open(txn, times_));
+  TRY_ASSIGN(const bool found, times.seek_at_or_after(time_key(time_ns)));
+  const auto batch = found ? parse_batch(times.key(), times.value()) : std::nullopt;
+  if (!batch || batch->last < seq) return damaged_row("times", "the batch of " + at_seq(seq));
+  return batch->last;
+}
+
 Result<int64_t> Journal::time_of(const LmdbTxn& txn, Sequence seq) const {
-  TRY_ASSIGN(const auto bytes, record_bytes(txn, seq));
+  TRY_ASSIGN(const auto bytes, bytes_for_time(txn, seq));
   const auto time_ns = peek_time(bytes);
   if (!time_ns) return damaged_row("records", at_seq(seq));
   return *time_ns;
 }
 
 Result<int64_t> Journal::wall_of(const LmdbTxn& txn, Sequence seq) const {
-  TRY_ASSIGN(const auto bytes, record_bytes(txn, seq));
+  TRY_ASSIGN(const auto bytes, bytes_for_time(txn, seq));
   const auto wall_ns = peek_wall(bytes);
   if (!wall_ns) return damaged_row("records", at_seq(seq));
   return *wall_ns;

@@ -37,10 +37,11 @@ Status check_payload(const Record& record) {
 
 }  // namespace
 
-Status Journal::set_chain(const HeadRow& head, Record& record, std::string& bytes) const {
+Status Journal::set_chain(const ChunkKey& key, const std::array<uint8_t, 16>& before,
+                          Record& record, std::string& bytes) {
   record.chain = {};
   TRY_ASSIGN(bytes, encode_record(record));
-  record.chain = chain_link(key_, bytes_of(head.chain), bytes);
+  record.chain = chain_link(key, bytes_of(before), bytes);
   std::memcpy(bytes.data() + kRecordChainOffset, record.chain.data(), record.chain.size());
   return {};
 }
@@ -61,7 +62,7 @@ Result<std::string> Journal::append(WriteTxn& txn, Record& record, const Clock& 
     std::sort(record.xattrs.begin(), record.xattrs.end(), by_name);
   }
   std::string bytes;
-  TRY(set_chain(head, record, bytes));
+  TRY(set_chain(key_, head.chain, record, bytes));
   TRY(apply(txn, record, bytes));
   return bytes;
 }
@@ -73,23 +74,47 @@ Status Journal::replay(WriteTxn& txn, std::string_view record_bytes) const {
     return decoded.error().in("replaying the record after " + at_seq(head.seq));
   }
   const Record& record = *decoded;
-  if (record.seq.value != head.seq.value + 1) {
+  const Sequence expected{head.seq.value + 1};
+  const bool follows =
+      is_hole(record) ? record.prev == expected && record.seq >= expected : record.seq == expected;
+  if (!follows) {
     return make_error(ErrorCode::kDamaged, "replaying the journal: record " + at_seq(record.seq) +
                                                " cannot follow " + at_seq(head.seq));
   }
-  std::string unlinked(record_bytes);
-  std::fill_n(unlinked.begin() + kRecordChainOffset, record.chain.size(), '\0');
-  if (chain_link(key_, bytes_of(head.chain), unlinked) != record.chain) {
-    return make_error(ErrorCode::kDamaged,
-                      "replaying the journal: record " + at_seq(record.seq) +
-                          " is damaged, or belongs to another repository: its chain does not fit");
-  }
+  TRY(check_link(txn, head, record, record_bytes));
   if (head.seq.value != 0 && record.time_ns <= head.time_ns) {
     return make_error(ErrorCode::kDamaged, "replaying the journal: the time of record " +
                                                at_seq(record.seq) +
                                                " is not after its predecessor's");
   }
   return apply(txn, record, record_bytes);
+}
+
+Status Journal::check_link(const LmdbTxn& txn, const HeadRow& head, const Record& record,
+                           std::string_view bytes) const {
+  TRY_ASSIGN(const Sequence hole, last_hole(txn));
+  if (hole.value != 0 && hole == head.seq) return {};  // the link was to a record that is lost
+  std::string unlinked(bytes);
+  std::fill_n(unlinked.begin() + kRecordChainOffset, record.chain.size(), '\0');
+  if (chain_link(key_, bytes_of(head.chain), unlinked) == record.chain) return {};
+  return make_error(ErrorCode::kDamaged,
+                    "replaying the journal: record " + at_seq(record.seq) +
+                        " is damaged, or belongs to another repository: its chain does not fit");
+}
+
+Result<std::string> Journal::hole(const ChunkKey& key, const Head& before, Sequence last) {
+  Record record;
+  record.kind = RecordKind::kGap;
+  record.flags = kFlagLost;
+  record.seq = last;
+  record.prev = Sequence{before.seq.value + 1};
+  record.time_ns = before.time_ns + 1;
+  record.wall_ns = record.time_ns;
+  record.note = "the records " + at_seq(record.prev) + " to " + at_seq(last) +
+                " are lost: the pack that held them is damaged";
+  std::string bytes;
+  TRY(set_chain(key, before.chain, record, bytes));
+  return bytes;
 }
 
 Status Journal::apply(WriteTxn& txn, const Record& record, std::string_view bytes) const {
@@ -105,6 +130,10 @@ Status Journal::apply(WriteTxn& txn, const Record& record, std::string_view byte
     TRY(txn.put(boots_, Key().u32(record.boot), id));
   }
   TRY(apply_standing(txn, record));
+  TRY(apply_incidents(txn, record));
+  if (record.kind == RecordKind::kGap && (record.flags & kFlagLost) != 0) {
+    TRY(apply_lost(txn, record));
+  }
   TRY(raise_next_node(txn, record));
   const HeadRow head{record.seq, record.time_ns, record.wall_ns, record.chain, record.boot};
   return txn.put(meta_, kMetaHead, view_of(head.encode()));
@@ -115,13 +144,14 @@ Status Journal::apply(WriteTxn& txn, const Record& record, std::string_view byte
 Status Journal::apply_snapshot(WriteTxn& txn, const Record& record) const {
   const std::string_view name = snapshot_name(record);
   TRY_ASSIGN(const auto existing, txn.get(snapshots_, name));
+  TRY_ASSIGN(const Sequence hole, last_hole(txn));
   if (record.flags & kFlagSnapshotRemoved) {
-    if (!existing) {
+    if (!existing && hole.value == 0) {
       return make_error(ErrorCode::kNotFound, "there is no snapshot '" + printable(name) + "'");
     }
     return txn.remove(snapshots_, name);
   }
-  if (existing) {
+  if (existing && hole.value == 0) {
     return make_error(ErrorCode::kExists, "there is a snapshot '" + printable(name) +
                                               "' already; remove it or choose another name");
   }

@@ -158,6 +158,18 @@ inline constexpr std::string_view kMetaBatched = "batched";  // last record of t
 // NUL keeps it apart from the words of put_meta()'s callers.
 inline constexpr std::string_view kMetaStep("step\0", 5);
 inline Key step_key(int64_t time_ns) { return Key().bytes(kMetaStep).i64(time_ns); }
+// "counts", 0, node of a root -> what it holds.
+inline constexpr std::string_view kMetaCounts("counts\0", 7);
+inline Key counts_key(NodeId root) { return Key().bytes(kMetaCounts).u64(root.value); }
+inline constexpr std::string_view kMetaSetBack = "clock_set_back";
+inline constexpr std::string_view kMetaUncleanBoot = "unclean_boot";
+inline constexpr std::string_view kMetaHole = "hole";  // the last record that stands for lost ones
+// "lost", 0, chunk id -> the record that says so.
+inline constexpr std::string_view kMetaLost("lost\0", 5);
+inline Key lost_key(const ChunkId& id) {
+  return Key().bytes(kMetaLost).bytes(
+      {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()});
+}
 inline constexpr uint32_t kJournalFormat = 1;
 
 template <size_t N>

@@ -89,6 +89,7 @@ enum RecordFlag : uint32_t {
   kFlagFutureMtime = 1u << 11,  // mtime was ahead of the file system's own clock
   kFlagOwn = 1u << 12,          // Holdfast's own write: a restore, a heal, a seed
   kFlagDamaged = 1u << 13,      // the content is the damaged one that a heal or accept found
+  kFlagLost = 1u << 14,         // gap: a repair could not save records, or contents (journal.h)
 };
 // What a record says of its content, and goes on saying while name and attributes change.
 inline constexpr uint32_t kFlagsOfContent =

@@ -43,9 +43,10 @@ constexpr std::array<const char*, 24> kVerdictNames = {
     "replaced",
 };
 
-constexpr std::array<const char*, 14> kFlagNames = {
-    "mtime_set",  "unstable",         "racy",   "unreadable", "offline",      "sparse", "replaced",
-    "root_added", "snapshot_removed", "writer", "unprobed",   "future_mtime", "own",    "damaged",
+constexpr std::array<const char*, 15> kFlagNames = {
+    "mtime_set", "unstable",     "racy",       "unreadable",       "offline",
+    "sparse",    "replaced",     "root_added", "snapshot_removed", "writer",
+    "unprobed",  "future_mtime", "own",        "damaged",          "lost",
 };
 
 }  // namespace

@@ -48,6 +48,10 @@ class ApiSink {
   virtual bool cancelled() = 0;
 };
 
+// The answer of /v1/check.
+Json check_json(const StoreStats& stats, uint64_t records, bool read_data,
+                const std::vector<std::string>& findings);
+
 const char* error_code_name(ErrorCode code);  // "not_found", ... in JSON
 ErrorCode error_code_of_name(std::string_view name);
 

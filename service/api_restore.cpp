@@ -1,9 +1,7 @@
-// The API's restore and check.
-#include <algorithm>
+// The API's restore.
 #include <limits>
 #include <map>
 #include <thread>
-#include <unordered_set>
 
 #include "base/path.h"
 #include "journal/time_spec.h"
@@ -67,14 +65,7 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
       return make_error(ErrorCode::kUsage, "cannot restore into the state directory " + state.dir);
     }
     if (const auto own = path_below(state.dir, job.target)) job.own_state = *own;
-    TRY_ASSIGN(const auto excludes, state.journal->meta(txn, "excludes:" + root.name));
-    std::vector<std::string> patterns;
-    std::string_view rest = excludes ? *excludes : std::string_view();
-    while (!rest.empty()) {
-      const size_t end = std::min(rest.find('\n'), rest.size());
-      patterns.emplace_back(rest.substr(0, end));
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-    }
+    TRY_ASSIGN(const auto patterns, excludes_of(*state.journal, txn, root));
     TRY_ASSIGN(job.ignore, IgnoreRules::parse(patterns));
     plan.jobs.push_back(std::move(job));
   }
@@ -204,125 +195,6 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
   }
   TRY(restored);
   sink.write(json_line(restore_json(at, sum, options.dry_run, undo)));
-  return {};
-}
-
-namespace {
-
-// Every content that a record refers to must be found, through all levels of its recipes.
-class ContentCheck {
- public:
-  ContentCheck(State& state, const LmdbTxn& txn,
-               const std::function<void(const std::string&)>& finding)
-      : state_(state), txn_(txn), reader_(*state.store, txn), finding_(finding) {}
-
-  // What each prune kept, in the order of the journal.
-  void add_prune(Sequence seq, Kept kept) { prunes_.emplace_back(seq, std::move(kept)); }
-
-  void check(const Record& record) {
-    if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe)
-      return;
-    std::string missing;
-    if (!complete(record.content.id, record.content.kind == ContentKind::kRecipe, missing)) {
-      if (was_pruned(record)) return;
-      finding_("record @" + std::to_string(record.seq.value) + " (" + display_path(record.name) +
-               "): content is missing: " + missing);
-    }
-  }
-
- private:
-  bool was_pruned(const Record& record) const {
-    return std::any_of(prunes_.begin(), prunes_.end(), [&](const auto& prune) {
-      if (prune.first < record.seq) return false;
-      const auto seen = state_.journal->is_seen(txn_, record, prune.second);
-      return seen.ok() && !*seen;
-    });
-  }
-
-  bool complete(const ChunkId& id, bool recipe, std::string& missing) {
-    const auto place = state_.store->locate(txn_, id);
-    if (!place.ok() || !*place) {
-      missing = "chunk " + to_hex(id.bytes.data(), 16) + " is in no pack";
-      return false;
-    }
-    if (!recipe || !sound_.insert(id).second) return true;
-    auto bytes = reader_.chunk(id);
-    auto decoded = bytes.ok() ? decode_recipe(*bytes) : Result<Recipe>(bytes.error());
-    if (!decoded.ok()) {
-      sound_.erase(id);
-      missing = decoded.error().message;
-      return false;
-    }
-    for (const Part& part : decoded->parts) {
-      if (part.kind == PartKind::kHole) continue;
-      if (!complete(part.id, part.kind == PartKind::kRecipe, missing)) {
-        sound_.erase(id);
-        return false;
-      }
-    }
-    return true;
-  }
-
-  State& state_;
-  const LmdbTxn& txn_;
-  ChunkReader reader_;
-  const std::function<void(const std::string&)>& finding_;
-  std::vector<std::pair<Sequence, Kept>> prunes_;
-  std::unordered_set<ChunkId, ChunkIdHash> sound_;  // recipes that were found complete
-};
-
-}  // namespace
-
-Status Api::check(const ApiRequest& request, ApiSink& sink) {
-  TRY_ASSIGN(auto txn, state_.env->begin_read());
-  const bool read_data = request.flag("read_data");
-  std::vector<std::string> findings;
-  const std::function<void(const std::string&)> finding = [&](const std::string& text) {
-    if (findings.size() < 1000) findings.push_back(text);
-  };
-  std::atomic<uint64_t> done{0}, all{0}, records{0};
-  Status failed;
-  auto numbers = [&] {
-    return Json{{"records", records.load()}, {"bytes", done.load()}, {"bytes_all", all.load()}};
-  };
-  with_progress(sink, numbers, [&] {
-    failed = state_.journal->check(*txn, finding);
-    if (!failed.ok()) return;
-    ContentCheck contents(state_, *txn, finding);
-    failed = state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
-      if (record.kind != RecordKind::kService || !record.note.starts_with(kPruneNote)) {
-        return Visit::kContinue;
-      }
-      if (auto kept = kept_of_words(record.note)) contents.add_prune(record.seq, std::move(*kept));
-      return Visit::kContinue;
-    });
-    if (!failed.ok()) return;
-    failed = state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
-      contents.check(record);
-      ++records;
-      return sink.cancelled() ? Visit::kStop : Visit::kContinue;
-    });
-    if (!failed.ok()) return;
-    failed = state_.store->check(*txn, read_data, finding, [&](uint64_t bytes, uint64_t of) {
-      done = bytes;
-      all = of;
-    });
-  });
-  if (!failed.ok()) {
-    // Damage that stops the check is a finding like any other.
-    if (failed.error().code != ErrorCode::kDamaged) return failed;
-    findings.push_back(failed.error().message);
-  }
-  TRY_ASSIGN(const StoreStats stats, state_.store->stats(*txn));
-  Json json;
-  json["records"] = records.load();
-  json["packs"] = stats.packs;
-  json["bytes"] = stats.bytes;
-  json["chunks"] = stats.chunks;
-  json["read_data"] = read_data;
-  json["clean"] = findings.empty();
-  json["findings"] = findings;
-  sink.write(json_line(json));
   return {};
 }
 

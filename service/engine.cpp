@@ -47,7 +47,6 @@ Status Engine::start() {
   service.note = "started " HOLDFAST_VERSION;
   TRY(append(service));
   const bool stopped = last && last->kind == RecordKind::kService && last->note == "stopped";
-  TRY(load_incidents(stopped));
   if (last) TRY(begin_clocks(*last, stopped));
   return commit();
 }
@@ -72,10 +71,10 @@ Status Engine::add_root(const RootSpec& spec) {
   TRY_ASSIGN(const auto known, state_.journal->roots(*open));
   const auto found = std::find_if(known.begin(), known.end(),
                                   [&](const Root& other) { return other.name == spec.name; });
-  root->root = {NodeId{}, spec.name, spec.path};
+  root->root = {NodeId{}, spec.name, spec.path, spec.excludes};
   const bool is_new = found == known.end();
   if (!is_new) root->root.node = found->node;
-  if (is_new || found->path != spec.path) {
+  if (is_new || found->path != spec.path || found->excludes != spec.excludes) {
     Record record;
     if (is_new) {
       TRY_ASSIGN(root->root.node, state_.journal->new_node(*open));
@@ -86,17 +85,9 @@ Status Engine::add_root(const RootSpec& spec) {
     record.root = record.node = root->root.node;
     record.name = spec.name;
     record.stat = to_file_stat(st);
-    record.note = spec.path;
+    record.note = root_note(spec.path, spec.excludes);
     TRY(append(record));
   }
-  TRY_ASSIGN(const auto counts, state_.journal->meta(*open, "counts:" + spec.name));
-  if (counts && counts->size() == 16) {
-    root->files = get_le<int64_t>(counts->data());
-    root->bytes = get_le<int64_t>(counts->data() + 8);
-  }
-  std::string excludes;
-  for (const std::string& pattern : spec.excludes) excludes += pattern + "\n";
-  TRY(state_.journal->put_meta(*open, "excludes:" + spec.name, excludes));
   TRY(commit());
 
   if (options_.watch) {
@@ -249,7 +240,6 @@ Status Engine::commit() {
   WriteTxn& open = *batch_->txn;
   if (batch_->first.value != 0) {
     TRY(state_.journal->end_batch(open, batch_->first, batch_->last));
-    TRY(save_counts(open));
   }
   TRY(state_.store->close_batch(open, batch_->records));
   TRY(open.commit());
@@ -474,21 +464,6 @@ int64_t Engine::next_wake_ns() const {
   return next == kNever ? kNever : std::max(next, now + 1'000'000);
 }
 
-void Engine::count(size_t root, int64_t files, int64_t bytes) {
-  roots_[root]->files += files;
-  roots_[root]->bytes += bytes;
-}
-
-Status Engine::save_counts(WriteTxn& open) {
-  for (const auto& root : roots_) {
-    std::string value;
-    put_le(value, root->files);
-    put_le(value, root->bytes);
-    TRY(state_.journal->put_meta(open, "counts:" + root->spec.name, value));
-  }
-  return {};
-}
-
 Result<Snapshot> Engine::snapshot(const std::string& message,
                                   const std::vector<std::pair<std::string, std::string>>& tags) {
   if (stall_) return *stall_;
@@ -549,7 +524,8 @@ Result<Sequence> Engine::journal_note(RecordKind kind, NodeId root, const std::s
 
 EngineStatus Engine::status() const {
   EngineStatus status;
-  if (auto read = state_.env->begin_read(); read.ok()) {
+  const auto read = state_.env->begin_read();
+  if (read.ok()) {
     if (auto head = state_.journal->head(**read); head.ok()) status.seq = head->seq;
   }
   status.scanning = !walk_stack_.empty() || scans_running_ > 0;
@@ -559,8 +535,11 @@ EngineStatus Engine::status() const {
     entry.name = root->spec.name;
     entry.path = root->spec.path;
     entry.backend = root->watcher ? root->watcher->backend() : "none";
-    entry.files = static_cast<uint64_t>(std::max<int64_t>(0, root->files));
-    entry.bytes = static_cast<uint64_t>(std::max<int64_t>(0, root->bytes));
+    if (read.ok()) {
+      const auto counts = state_.journal->counts(**read, root->root.node);
+      entry.files = counts.ok() ? static_cast<uint64_t>(std::max<int64_t>(0, counts->files)) : 0;
+      entry.bytes = counts.ok() ? static_cast<uint64_t>(std::max<int64_t>(0, counts->bytes)) : 0;
+    }
     entry.degraded = root->degraded;
     entry.lost = root->lost;
     entry.coverage = coverage_of(*root, status.scanning);

@@ -177,8 +177,6 @@ class Engine {
   void recheck(RootState& root);
   std::optional<uint64_t> lowest_epoch() const;
   bool quiet() const;
-  void count(size_t root, int64_t files, int64_t bytes);
-  Status save_counts(WriteTxn& txn);
 
   // engine_look.cpp
   Status start_work(bool& progress);
@@ -220,7 +218,6 @@ class Engine {
   Status journal_finding(size_t root, const Record& before, const Record& now);
   void tell(const Record& record);
   Status note_incidents(const Record& record, WriteTxn& open);
-  Status load_incidents(bool stopped);
 
   // engine_verify.cpp
   std::optional<size_t> index_of(NodeId root) const;
@@ -342,8 +339,7 @@ class Engine {
   std::map<std::pair<NodeId, std::string>, Unconfirmed> unconfirmed_;
   MissingNames missing_;
   int64_t missing_check_ns_ = 0;
-  Sequence set_back_;      // the last record of a clock that was set back
-  Sequence unclean_boot_;  // the first record after the machine went down without a stop
+  Incidents incidents_;    // as the journal has them
   uint64_t arrivals_ = 0;  // hints of something that moved to a name, so far
   std::vector<Waiter> waiters_;
   struct Ask {

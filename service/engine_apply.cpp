@@ -154,7 +154,6 @@ Status Engine::displace(size_t index, const Entry& old) {
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const auto version, state_.journal->version(*open, old.node, kHead));
   if (!version) return {};
-  count(index, -1, -bytes_of(*version));
   return look_at_other_names(index, *version);
 }
 
@@ -201,7 +200,6 @@ Status Engine::journal_move(size_t index, NodeId dir, const std::string& name, c
   record.from_parent = place.how == Place::How::kRename ? place.from_parent : NodeId{};
   record.from_name = place.how == Place::How::kRename ? place.from_name : "";
   record.note.clear();
-  if (record.kind == RecordKind::kLink) count(index, 1, bytes_of(record));
   if (record.type == FileType::kDir) {
     // A look that is to come or under way below the old parent would miss what moved away from it,
     // and a flush may be waiting for that look. One that was away when its parent was looked at
@@ -250,7 +248,6 @@ Status Engine::apply_move(size_t index, const CaptureResult& result, Record& rec
     record.from_parent = place.from_parent;
     record.from_name = place.from_name;
   }
-  count(index, linked ? 1 : 0, bytes_of(record) - (linked ? 0 : bytes_of(before)));
   TRY(append(record));
   if (!finding || is_to_be_confirmed(index, result, found)) return {};
   return journal_finding(index, record, found);
@@ -383,7 +380,6 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   }
   TRY_ASSIGN(open, txn());  // displacing may have closed the batch
   TRY_ASSIGN(record.node, state_.journal->new_node(*open));
-  count(index, 1, bytes_of(record));
   return append(record);
 }
 
@@ -414,7 +410,6 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
   if (is_to_be_confirmed(index, result, record)) return {};
   const bool unread = record.verdict == Verdict::kReadError;
   if (is_corruption(record.verdict) || unread) return journal_finding(index, before, record);
-  count(index, 0, bytes_of(record) - bytes_of(before));
   return append(record);
 }
 
@@ -545,8 +540,6 @@ Status Engine::delete_one(size_t index, NodeId parent, const std::string& name, 
   if (type == FileType::kDir) {
     if (roots_[index]->watcher) roots_[index]->watcher->remove_dir(node);
     roots_[index]->dirty->forget(node);
-  } else {
-    count(index, -1, -bytes_of(record));
   }
   TRY(append(record));
   return look_at_other_names(index, *version);

@@ -13,25 +13,12 @@ namespace holdfast {
 
 namespace {
 
-constexpr const char* kMetaSetBack = "clock_set_back";
-constexpr const char* kMetaUncleanBoot = "unclean_boot";
 // How long a reading that only damage explains must stay what it is before it is damage, where a
 // writer may be about.
 constexpr int64_t kConfirmNs = 5'000'000'000;
 constexpr int64_t kConfirmRetryNs = 1'000'000'000;
 constexpr size_t kUnconfirmedMax = 4096;
 constexpr int kHistoryMax = 1000;  // versions of a path that are searched for an earlier content
-
-Result<Sequence> read_sequence(const Journal& journal, const LmdbTxn& txn, const char* word) {
-  TRY_ASSIGN(const auto value, journal.meta(txn, word));
-  return Sequence{value && value->size() == 8 ? get_le<uint64_t>(value->data()) : 0};
-}
-
-Status write_sequence(const Journal& journal, WriteTxn& txn, const char* word, Sequence seq) {
-  std::string value;
-  put_le(value, seq.value);
-  return journal.put_meta(txn, word, value);
-}
 
 // What a finding's note begins with: what is on the disk.
 std::string words_of_content(const Record& record) {
@@ -73,8 +60,8 @@ Status Engine::judge(size_t index, const Record& before, bool same_identity,
   evidence.same_identity = same_identity;
   evidence.told = (record.flags & kFlagOffline) != 0 ? Told::kUncovered : result.told;
   evidence.clean_baseline = evidence.clean_baseline && roots_[index]->fs.stamps_trusted;
-  evidence.clock_set_back = before.seq < set_back_;
-  evidence.unclean_boot = before.seq < unclean_boot_;
+  evidence.clock_set_back = before.seq < incidents_.set_back;
+  evidence.unclean_boot = before.seq < incidents_.unclean_boot;
   if (result.state == CaptureState::kUnstable) evidence.reading = Reading::kUnsettled;
   if (result.state == CaptureState::kUnreadable) {
     if (!is_of_medium(result.problem_errno)) {  // what may not be read is not judged
@@ -236,27 +223,10 @@ Status Engine::note_incidents(const Record& record, WriteTxn& open) {
     const bool opened = standing && standing->since == record.seq;
     if (opened || !stands(record.verdict)) tell(record);  // once for each that stays open
   }
-  if (record.kind == RecordKind::kClockStep && record.note.starts_with("-")) {
-    set_back_ = record.seq;
-    return write_sequence(*state_.journal, open, kMetaSetBack, set_back_);
+  if (record.kind == RecordKind::kClockStep || record.kind == RecordKind::kService) {
+    TRY_ASSIGN(incidents_, state_.journal->incidents(open));
   }
   return {};
-}
-
-// `stopped`: the service before this one ended in order. Called when this one's first record is in
-// the open batch, which has given it the number of this boot.
-Status Engine::load_incidents(bool stopped) {
-  TRY_ASSIGN(WriteTxn * open, txn());
-  const Journal& journal = *state_.journal;
-  TRY_ASSIGN(set_back_, read_sequence(journal, *open, kMetaSetBack));
-  TRY_ASSIGN(unclean_boot_, read_sequence(journal, *open, kMetaUncleanBoot));
-  TRY_ASSIGN(const Head head, journal.head(*open));
-  if (stopped || batch_->first.value < 2) return {};
-  TRY_ASSIGN(const Record before, journal.record(*open, Sequence{batch_->first.value - 1}));
-  TRY_ASSIGN(const Record now, journal.record(*open, head.seq));
-  if (before.boot == now.boot) return {};
-  unclean_boot_ = head.seq;
-  return write_sequence(journal, *open, kMetaUncleanBoot, unclean_boot_);
 }
 
 }  // namespace holdfast

@@ -51,7 +51,6 @@ struct Engine::RootState {
   std::map<std::string, bool> mounts;  // below it, and whether a gap told what they hide
   int64_t recheck_ns = 0;              // when a lost or degraded root is looked at again
   int64_t path_check_ns = 0;           // when to see whether its path still leads to it
-  int64_t files = 0, bytes = 0;
 };
 
 // The records and index entries being written; one LMDB transaction.

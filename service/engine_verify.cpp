@@ -195,7 +195,6 @@ Status Engine::apply_ask(size_t index, CaptureResult& result) {
   if (ask->reread == Reread::kAccept) {
     record.kind = RecordKind::kAccept;
     record.verdict = Verdict::kOk;
-    count(index, 0, bytes_of(record) - bytes_of(before));
     TRY(append(record));
   } else if (ask->reread == Reread::kSuspect) {
     record.kind = RecordKind::kModify;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
-
 namespace holdfast {
 
 namespace {
@@ -17,6 +15,14 @@ std::vector<std::string> split_lines(const std::string& text) {
   return lines;
 }
 }  // namespace
+
+// A version before kept the patterns as a word of their own.
+Result<std::vector<std::string>> excludes_of(const Journal& journal, const LmdbTxn& txn,
+                                             const Root& root) {
+  if (!root.excludes.empty()) return root.excludes;
+  TRY_ASSIGN(const auto former, journal.meta(txn, "excludes:" + root.name));
+  return former ? split_lines(*former) : std::vector<std::string>{};
+}
 
 Result<Record> Gate::read_anew(const Record& version, Engine::Reread reread) {
   auto there = std::make_shared<Record>();
@@ -46,9 +52,8 @@ Status DirectGate::start() {
     TRY_ASSIGN(auto txn, state_.env->begin_read());
     TRY_ASSIGN(const auto roots, state_.journal->roots(*txn));
     for (const Root& root : roots) {
-      TRY_ASSIGN(const auto excludes, state_.journal->meta(*txn, "excludes:" + root.name));
-      specs.push_back(
-          {root.name, root.path, excludes ? split_lines(*excludes) : std::vector<std::string>{}});
+      TRY_ASSIGN(auto excludes, excludes_of(*state_.journal, *txn, root));
+      specs.push_back({root.name, root.path, std::move(excludes)});
     }
   }
   for (const RootSpec& spec : specs) {
@@ -119,12 +124,9 @@ Result<EngineStatus> DirectGate::status() {
     entry.path = root.path;
     entry.backend = "none";
     entry.coverage = "none: no service watches";
-    TRY_ASSIGN(const auto counts, state_.journal->meta(*txn, "counts:" + root.name));
-    if (counts && counts->size() == 16) {
-      ByteReader reader(*counts);
-      entry.files = reader.le<uint64_t>();
-      entry.bytes = reader.le<uint64_t>();
-    }
+    TRY_ASSIGN(const RootCounts counts, state_.journal->counts(*txn, root.node));
+    entry.files = static_cast<uint64_t>(std::max<int64_t>(0, counts.files));
+    entry.bytes = static_cast<uint64_t>(std::max<int64_t>(0, counts.bytes));
     status.roots.push_back(std::move(entry));
   }
   status.problems.push_back(

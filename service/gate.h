@@ -11,6 +11,10 @@
 
 namespace holdfast {
 
+// The patterns that a root leaves out, as it was last watched.
+Result<std::vector<std::string>> excludes_of(const Journal& journal, const LmdbTxn& txn,
+                                             const Root& root);
+
 class Gate {
  public:
   virtual ~Gate() = default;

@@ -166,6 +166,23 @@ Json hash_text(const ContentHash& hash) {
   if (hash == ContentHash{}) return nullptr;
   return "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
 }
+void put_note(Json& json, const Record& record) {
+  if (record.note.empty()) return;
+  std::string note = to_utf8_lossy(record.note);
+  if ((record.flags & kFlagRootAdded) != 0) {
+    const size_t path_size = note.find('\0');
+    for (size_t at = path_size; at != std::string::npos;) {
+      const size_t end = note.find('\0', at + 1);
+      json["excludes"].push_back(note.substr(at + 1, end - at - 1));
+      at = end;
+    }
+    note.resize(std::min(path_size, note.size()));
+  }
+  // Behind the words of what is lost are ids.
+  if ((record.flags & kFlagLost) != 0) note.resize(std::min(note.find('\0'), note.size()));
+  std::replace(note.begin(), note.end(), '\0', ' ');
+  json["note"] = note;
+}
 }  // namespace
 
 Json Query::record(const Record& record) {
@@ -217,11 +234,7 @@ Json Query::record(const Record& record) {
     put_path(json, "from", dir.ok() ? join_path(*dir, record.from_name) : record.from_name);
   }
   if (const auto amount_ns = clock_amount(record)) json["amount_ns"] = *amount_ns;
-  if (!record.note.empty()) {
-    std::string note = to_utf8_lossy(record.note);
-    std::replace(note.begin(), note.end(), '\0', ' ');
-    json["note"] = note;
-  }
+  put_note(json, record);
   return json;
 }
 

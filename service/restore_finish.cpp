@@ -9,10 +9,24 @@
 #include <thread>
 
 #include "base/path.h"
+#include "service/refetch.h"
 #include "service/restore_write.h"
 #include "service/restorer.h"
 
 namespace holdfast {
+
+namespace {
+// A repair may have told that the content is lost.
+Error why_not_restored(const State& state, const Record& version, const Error& error) {
+  const auto txn = state.env->begin_read();
+  if (!txn.ok()) return error;
+  const auto since = content_lost_since(state, **txn, version.content);
+  if (!since.ok() || !*since) return error;
+  return make_error(error.code, "its content is lost since a repair (@" +
+                                    std::to_string((*since)->value) +
+                                    " says so): " + error.message);
+}
+}  // namespace
 
 namespace {
 constexpr size_t kRenamesMax = 50'000;  // behind one sync barrier
@@ -92,7 +106,8 @@ Status Restorer::write_window() {
   for (std::thread& thread : threads) thread.join();
   for (Item& item : window_) {
     if (!item.status.ok()) {
-      fail(join_path(item.dir_path, item.name), item.status.error());
+      fail(join_path(item.dir_path, item.name),
+           why_not_restored(state_, item.version, item.status.error()));
       continue;
     }
     ++result_.changed;

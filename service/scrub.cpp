@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/fs.h"
+#include "base/hash.h"
 #include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/engine.h"
@@ -22,12 +23,28 @@ constexpr size_t kStateBytesMax = 4096;
 std::string file_of(const std::string& state_dir) { return state_dir + "/scrub"; }
 }  // namespace
 
-ScrubState read_scrub_state(const std::string& state_dir) {
+namespace {
+
+// The fields in their order, with a checksum over them as they are written.
+std::string encode_state(const ScrubState& state) {
+  Json json = {{"next_node", state.next.value},
+               {"started_ns", state.started_ns},
+               {"finished_ns", state.finished_ns},
+               {"files", state.files},
+               {"bytes", state.bytes},
+               {"problems", state.problems},
+               {"begun_node", state.begun.value},
+               {"times_begun", state.times_begun}};
+  const ContentHash hash = content_hash(json.dump());
+  json["checksum"] = "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
+  return json_line(json);
+}
+
+// nullopt: the file is not what was written.
+std::optional<ScrubState> decode_state(const std::string& text) {
   ScrubState state;
-  const auto text = read_whole_file(file_of(state_dir), kStateBytesMax);
-  if (!text.ok()) return state;
-  const Json json = Json::parse(*text, nullptr, false);
-  if (!json.is_object()) return state;  // damaged: a pass too many harms nobody
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return std::nullopt;
   const auto number = [&](const char* key) -> int64_t {
     const auto at = json.find(key);
     return at != json.end() && at->is_number_integer() ? at->get<int64_t>() : 0;
@@ -40,7 +57,24 @@ ScrubState read_scrub_state(const std::string& state_dir) {
   state.problems = static_cast<uint64_t>(number("problems"));
   state.begun.value = static_cast<uint64_t>(number("begun_node"));
   state.times_begun = static_cast<uint64_t>(number("times_begun"));
-  return state;
+  constexpr size_t kFormerFields = 8;  // a version before had no checksum
+  if (json.size() == kFormerFields || text == encode_state(state)) return state;
+  return std::nullopt;
+}
+
+}  // namespace
+
+ScrubState read_scrub_state(const std::string& state_dir) {
+  const auto text = read_whole_file(file_of(state_dir), kStateBytesMax);
+  // Damaged: a pass too many harms nobody.
+  return text.ok() ? decode_state(*text).value_or(ScrubState{}) : ScrubState{};
+}
+
+std::optional<std::string> scrub_flaw(const std::string& state_dir) {
+  const auto text = read_whole_file(file_of(state_dir), kStateBytesMax);
+  if (!text.ok() && text.error().code == ErrorCode::kNotFound) return std::nullopt;
+  if (text.ok() && decode_state(*text)) return std::nullopt;
+  return "the file " + file_of(state_dir) + " is damaged; delete it: the scrub then begins anew";
 }
 
 Json scrub_json(const ScrubState& state) {
@@ -85,15 +119,7 @@ Scrub::~Scrub() {
 }
 
 void Scrub::save() {
-  const Json json = {{"next_node", at_.next.value},
-                     {"started_ns", at_.started_ns},
-                     {"finished_ns", at_.finished_ns},
-                     {"files", at_.files},
-                     {"bytes", at_.bytes},
-                     {"problems", at_.problems},
-                     {"begun_node", at_.begun.value},
-                     {"times_begun", at_.times_begun}};
-  if (auto saved = write_file_durably(file_of(state_.dir), json_line(json), 0600); !saved.ok()) {
+  if (auto saved = write_file_durably(file_of(state_.dir), encode_state(at_), 0600); !saved.ok()) {
     log_.warn("keeping where the scrub stands: " + saved.error().message);
   }
 }

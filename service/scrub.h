@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/clock.h"
@@ -37,6 +38,8 @@ struct ScrubState {
 // Of a state in which no scrub ever ran: all zero.
 ScrubState read_scrub_state(const std::string& state_dir);
 Json scrub_json(const ScrubState& state);
+// What is wrong with the file `scrub`, in words; it harms nobody: a pass begins anew.
+std::optional<std::string> scrub_flaw(const std::string& state_dir);
 
 class Scrub {
  public:

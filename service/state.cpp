@@ -4,21 +4,19 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
-#include <nlohmann/json.hpp>
 
 #include "base/fs.h"
+#include "base/lmdb_file.h"
+#include "service/repository.h"
+#include "service/state_parts.h"
 
 namespace holdfast {
 
 namespace {
-
-using nlohmann::json;
-
-constexpr uint32_t kFormat = 1;
-constexpr uint64_t kMapBytes = 16ull << 30;  // address space, not memory; grows by itself
 
 // LMDB's mmap and file locks need a local file system (statfs magics from linux/magic.h and 9p's
 // own).
@@ -40,63 +38,13 @@ Status check_file_system(const std::string& dir) {
                         "file system with --state");
 }
 
-std::string hex_of(const uint8_t* bytes, size_t size) { return to_hex(bytes, size); }
+}  // namespace
 
-bool from_hex(const std::string& text, uint8_t* out, size_t size) {
-  if (text.size() != size * 2) return false;
-  for (size_t i = 0; i < size; ++i) {
-    const std::string pair = text.substr(i * 2, 2);
-    if (pair.find_first_not_of("0123456789abcdef") != std::string::npos) return false;
-    out[i] = static_cast<uint8_t>(std::stoul(pair, nullptr, 16));
-  }
-  return true;
-}
-
-Result<RepositoryInfo> read_repository(const std::string& path) {
-  TRY_ASSIGN(const std::string text, read_whole_file(path, 64 * 1024));
-  const json header = json::parse(text, nullptr, false);
-  const Error damaged =
-      make_error(ErrorCode::kDamaged, path +
-                                          " is damaged; the header of any pack in packs/ has "
-                                          "the same id and key (docs/formats/pack.md)");
-  if (!header.is_object() || !header.contains("format") || !header["format"].is_number_unsigned()) {
-    return damaged;
-  }
-  RepositoryInfo info;
-  info.format = header["format"].get<uint32_t>();
-  if (info.format > kFormat) {
-    return make_error(ErrorCode::kUnsupported,
-                      "the state has format " + std::to_string(info.format) +
-                          ", this version of holdfast knows up to " + std::to_string(kFormat) +
-                          ": use the newer version that wrote it");
-  }
-  const bool whole = header.contains("id") && header["id"].is_string() && header.contains("key") &&
-                     header["key"].is_string() && header.contains("created_ns") &&
-                     header["created_ns"].is_number_integer() &&
-                     from_hex(header["id"].get<std::string>(), info.id.data(), info.id.size()) &&
-                     from_hex(header["key"].get<std::string>(), info.key.data(), info.key.size());
-  if (!whole) return damaged;
-  info.created_ns = header["created_ns"].get<int64_t>();
-  return info;
-}
-
-Result<RepositoryInfo> create_repository(const std::string& path, const Clock& clock) {
-  RepositoryInfo info;
-  info.format = kFormat;
-  info.created_ns = clock.wall_ns();
-  random_bytes(info.id.data(), info.id.size());
-  random_bytes(info.key.data(), info.key.size());
-  json header;
-  header["format"] = info.format;
-  header["id"] = hex_of(info.id.data(), info.id.size());
-  header["key"] = hex_of(info.key.data(), info.key.size());
-  header["created_ns"] = info.created_ns;
-  header["chunk_id"] = "blake2b-256-keyed";
-  header["content_hash"] = "xxh3-128";
-  header["chunker"] = "fastcdc-gear64-keyed";
-  header["compression"] = "zstd";
-  TRY(write_file_durably(path, header.dump(2) + "\n", 0600));
-  return info;
+Result<std::string> resolve_state_dir(const std::string& dir) {
+  char resolved[PATH_MAX];
+  if (::realpath(dir.c_str(), resolved) == nullptr) return errno_error(errno, "resolving " + dir);
+  TRY(check_file_system(resolved));
+  return std::string(resolved);
 }
 
 Result<Fd> take_lock(const std::string& dir) {
@@ -115,21 +63,21 @@ Result<Fd> take_lock(const std::string& dir) {
   return fd;
 }
 
-Status recover(State& state) {
-  auto replayed = state.store->replay([&](WriteTxn& txn, std::string_view batch) -> Status {
+Result<ReplayCounts> replay_packs(Store& store, const Journal& journal) {
+  ReplayCounts counts;
+  auto replayed = store.replay([&](WriteTxn& txn, std::string_view batch) -> Status {
     TRY_ASSIGN(const auto records, split_records(batch));
     if (records.empty()) return {};
-    TRY_ASSIGN(const Head before, state.journal->head(txn));
-    for (std::string_view bytes : records) TRY(state.journal->replay(txn, bytes));
-    TRY_ASSIGN(const Head after, state.journal->head(txn));
-    return state.journal->end_batch(txn, Sequence{before.seq.value + 1}, after.seq);
+    TRY_ASSIGN(const Head before, journal.head(txn));
+    for (std::string_view bytes : records) TRY(journal.replay(txn, bytes));
+    TRY_ASSIGN(const Head after, journal.head(txn));
+    counts.records += records.size();
+    return journal.end_batch(txn, Sequence{before.seq.value + 1}, after.seq);
   });
-  if (!replayed.ok()) return replayed.error().in("recovering the journal from the packs");
-  state.replayed_batches = *replayed;
-  return {};
+  if (!replayed.ok()) return replayed.error();
+  counts.batches = *replayed;
+  return counts;
 }
-
-}  // namespace
 
 std::string lock_holder(const std::string& state_dir) {
   auto text = read_whole_file(state_dir + "/lock", 64);
@@ -137,44 +85,116 @@ std::string lock_holder(const std::string& state_dir) {
   return text->substr(0, text->find('\n'));
 }
 
-Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, const Clock& clock,
-                                           Log& log) {
-  auto state = std::make_unique<State>();
-  const std::string header = dir + "/repository";
+namespace {
+
+constexpr const char* kRebuild =
+    "; stop the service and run holdfast rebuild, which makes the journal anew from the packs";
+// A larger journal is looked through in full by the service alone: a command shall not take long.
+constexpr uint64_t kSmallJournalBytes = 256ull << 20;
+
+bool is_there(const std::string& path) {
   struct stat st {};
-  const bool there = ::stat(header.c_str(), &st) == 0;
-  if (!there && !create) {
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
+// The header, which the names of the packs have to agree with.
+Result<RepositoryInfo> identify(const std::string& dir, bool create, const Clock& clock) {
+  const std::string header = dir + "/repository", packs = dir + "/packs";
+  TRY_ASSIGN(const auto prefixes, pack_prefixes(packs));
+  if (!is_there(header)) {
+    if (!prefixes.empty()) {
+      return make_error(ErrorCode::kDamaged, header +
+                                                 " is missing, but there are packs, whose headers "
+                                                 "say the same: run holdfast rebuild");
+    }
+    if (is_there(dir + "/journal/data.mdb")) {
+      return make_error(ErrorCode::kDamaged,
+                        header + " and all packs are missing, but there is a journal: bring " +
+                            packs + " back, then run holdfast rebuild");
+    }
+    if (create) return create_repository(header, clock);
     return make_error(
         ErrorCode::kNotFound,
         "there is no state in " + dir + "; start one with: holdfast --state " + dir + " watch DIR");
   }
-  TRY(make_directories(dir, 0700));
-  char resolved[PATH_MAX];
-  if (::realpath(dir.c_str(), resolved) == nullptr) return errno_error(errno, "resolving " + dir);
-  state->dir = resolved;
-  TRY(check_file_system(state->dir));
-  TRY_ASSIGN(state->lock, take_lock(state->dir));
-  for (const char* part : {"/journal", "/packs"}) TRY(make_directories(state->dir + part, 0700));
-  if (there) {
-    TRY_ASSIGN(state->info, read_repository(header));
-  } else {
-    TRY_ASSIGN(const Fd packs, open_directory(state->dir + "/packs"));
-    TRY_ASSIGN(const auto names, list_names(packs.get()));
-    if (!names.empty()) {
-      return make_error(ErrorCode::kDamaged,
-                        header +
-                            " is missing, but there are packs; bring it back "
-                            "from a copy of the state: the header of every pack holds "
-                            "the same id and key (docs/formats/pack.md)");
-    }
-    TRY_ASSIGN(state->info, create_repository(header, clock));
+  TRY_ASSIGN(const RepositoryInfo info, read_repository(header));
+  for (const std::string& prefix : prefixes) {
+    if (prefix == pack_prefix(info)) continue;
+    return make_error(ErrorCode::kDamaged,
+                      "the packs in " + packs + " are of the repository " + prefix + "…, " +
+                          header + " is of " + pack_prefix(info) +
+                          "…: move away what does not belong here; where that is the file "
+                          "repository, run holdfast rebuild, which writes it anew");
   }
-  TRY_ASSIGN(state->env, LmdbEnv::open(state->dir + "/journal", kMapBytes, 32));
-  TRY_ASSIGN(state->journal, Journal::open(*state->env, state->info.key));
+  return info;
+}
+
+// LMDB would crash on a file that ends early, and take an empty one for a new journal.
+Status check_environment(const std::string& dir, bool in_full, Log& log) {
+  const std::string path = dir + "/journal/data.mdb";
+  TRY_ASSIGN(const auto prefixes, pack_prefixes(dir + "/packs"));
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) {
+    if (errno != ENOENT) return errno_error(errno, "looking at " + path);
+    if (!prefixes.empty()) log.warn(path + " is missing: it is made anew from the packs");
+    return {};
+  }
+  if (st.st_size == 0) {
+    if (prefixes.empty()) return {};
+    return make_error(ErrorCode::kDamaged, "the journal's file " + path + " is empty" + kRebuild);
+  }
+  in_full = in_full || static_cast<uint64_t>(st.st_size) <= kSmallJournalBytes;
+  std::string first;
+  size_t count = 0;
+  TRY(check_lmdb_file(path, in_full ? LmdbDepth::kAll : LmdbDepth::kBranches,
+                      [&](const std::string& finding) {
+                        if (count++ == 0) first = finding;
+                      }));
+  if (count == 0) return {};
+  return make_error(
+      ErrorCode::kDamaged,
+      first + (count > 1 ? " (" + std::to_string(count) + " findings)" : "") + kRebuild);
+}
+
+Status open_journal(State& state, bool in_full, Log& log) {
+  TRY(check_environment(state.dir, in_full, log));
+  // Who holds the state's lock is alone: readers that it lists are of processes that are gone.
+  ::unlink((state.dir + "/journal/lock.mdb").c_str());
+  TRY_ASSIGN(state.env, LmdbEnv::open(state.dir + "/journal", kJournalMapBytes, kJournalTablesMax));
+  TRY_ASSIGN(state.journal, Journal::open(*state.env, state.info.key));
+  TRY_ASSIGN(const auto txn, state.env->begin_read());
+  auto sound = state.journal->check_end(*txn);
+  if (sound.ok()) return sound;
+  return make_error(sound.error().code, "the journal in " + state.dir + "/journal is damaged, or " +
+                                            "of another repository: " + sound.error().message +
+                                            kRebuild);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, const Clock& clock,
+                                           Log& log) {
+  auto state = std::make_unique<State>();
+  if (!create && !is_there(dir + "/repository")) {
+    TRY_ASSIGN(state->info, identify(dir, create, clock));  // says what is missing
+  }
+  TRY(make_directories(dir, 0700));
+  TRY_ASSIGN(state->dir, resolve_state_dir(dir));
+  TRY_ASSIGN(state->lock, take_lock(state->dir));
+  TRY_ASSIGN(state->info, identify(state->dir, create, clock));
+  for (const char* part : {"/journal", "/packs"}) TRY(make_directories(state->dir + part, 0700));
+  TRY(open_journal(*state, create, log));
   TRY_ASSIGN(auto storage,
-             DirectoryPackStorage::open(state->dir + "/packs", hex_of(state->info.id.data(), 4)));
+             DirectoryPackStorage::open(state->dir + "/packs", pack_prefix(state->info)));
   TRY_ASSIGN(state->store, Store::open(*state->env, std::move(storage), state->info));
-  TRY(recover(*state));
+  auto replayed = replay_packs(*state->store, *state->journal);
+  if (!replayed.ok()) return replayed.error().in("recovering the journal from the packs");
+  state->replayed_batches = replayed->batches;
+  {
+    TRY_ASSIGN(const auto txn, state->env->begin_write());
+    TRY(state->journal->recount(*txn));  // of a version before that did not keep it
+    TRY(txn->commit());
+  }
   TRY(state->store->remove_unfinished());
   for (const std::string& note : state->store->replay_notes()) log.warn(note);
   if (state->replayed_batches > 0) {

@@ -32,6 +32,7 @@ class StoreCheck {
   };
 
   Status load_packs();
+  void check_condemned(uint32_t pack, const PackEntry& entry);
   void check_strangers(const std::vector<uint32_t>& listed);
   Status check_pack(uint32_t pack, const PackEntry& entry);
   void check_header(PackScan& scan);
@@ -92,11 +93,26 @@ Status StoreCheck::run() {
 Status StoreCheck::load_packs() {
   TRY_ASSIGN(packs_, store_.packs(txn_));
   for (const auto& [pack, entry] : packs_) total_bytes_ += entry.bytes;
+  for (const auto& [pack, entry] : packs_) check_condemned(pack, entry);
   TRY_ASSIGN(const Position position, store_.read_position(txn_));
   if (position.pack != 0 && !packs_.contains(position.pack)) {
     finding_("the index does not know the pack that its position is in");
   }
   return {};
+}
+
+// A pack goes only when another one stands for it.
+void StoreCheck::check_condemned(uint32_t pack, const PackEntry& entry) {
+  if (!entry.condemned) return;
+  const uint32_t first = entry.first == 0 ? pack : entry.first;
+  const uint32_t last = entry.last == 0 ? pack : entry.last;
+  for (const auto& [other, by] : packs_) {
+    const bool stands =
+        other != pack && is_compacted(other) && by.first <= first && last <= by.last;
+    if (stands) return;
+  }
+  finding_("the index counts " + store_.storage_->name(pack) +
+           " as no longer needed, and no other pack stands for it");
 }
 
 // A pack above all of its kind that the index knows may have been started since the transaction
@@ -142,8 +158,12 @@ Status StoreCheck::check_pack(uint32_t pack, const PackEntry& entry) {
   frames_.clear();
   batch_start_ = kPackHeaderBytes;
   batch_is_whole_ = true;
+  const uint64_t indexed_before = indexed_found_;
   check_header(scan);
   auto status = check_frames(scan, entry);
+  if (entry.condemned && indexed_found_ > indexed_before) {
+    finding_("the index counts " + scan.name() + " as no longer needed, and leads to its chunks");
+  }
   if (unindexed_.count > 0 && !entry.condemned) {
     finding_("the index lacks " + std::to_string(unindexed_.count) + " chunks of " + scan.name() +
              ", the first is " + unindexed_.first);
@@ -158,6 +178,10 @@ void StoreCheck::check_header(PackScan& scan) {
   if (!header.ok()) return report(scan, 0, header.error().message);
   const auto identity = check_pack_identity(*header, store_.header_of(scan.pack()));
   if (!identity.ok()) report(scan, 0, identity.error().message);
+  const PackEntry& entry = packs_[scan.pack()];
+  if (header->first != entry.first || header->last != entry.last) {
+    report(scan, 0, "the index says that it stands for other packs");
+  }
 }
 
 Status StoreCheck::check_frames(PackScan& scan, const PackEntry& entry) {

@@ -118,6 +118,9 @@ Status check_pack_identity(const PackHeader& header, const PackHeader& expected)
   if (header.key != expected.key) {
     return damaged("the pack was written with another key than the repository's");
   }
+  if (header.repository_created_ns != expected.repository_created_ns) {
+    return damaged("the pack says that the repository was created at another time");
+  }
   return {};
 }
 

@@ -12,7 +12,9 @@ namespace {
 // like journal frames; it must not keep the service from starting for hours.
 constexpr uint64_t kSearchBytesMax = 4ull * 1024 * 1024 * 1024;
 
-constexpr const char* kAdvice = "; put a good copy of the pack in its place, and start again";
+constexpr const char* kAdvice =
+    "; put a good copy of the pack in its place and start again, or run holdfast repair, which "
+    "saves all that is sound";
 
 }  // namespace
 
@@ -58,8 +60,10 @@ Status StoreReplay::rebuild(const std::vector<uint32_t>& log) {
   if (log.empty() && chosen.empty()) return {};
   // The pack that the service wrote to last is never compacted.
   if (log.empty() || last != log.back() || is_compacted(chosen.back().pack)) {
-    return make_error(ErrorCode::kDamaged, "the pack " + store_.storage_->name(last + 1) +
-                                               " is missing: put it back and start again");
+    return make_error(ErrorCode::kDamaged,
+                      "the pack " + store_.storage_->name(last + 1) +
+                          " is missing: put it back and start again, or run holdfast "
+                          "repair, which saves all that is sound");
   }
   for (const PackRange& range : chosen) {
     if (is_compacted(range.pack)) {
@@ -114,8 +118,10 @@ Status StoreReplay::check_list(const std::vector<uint32_t>& packs) const {
     if (pack == packs.back()) return {};
     ++expected;
   }
-  return make_error(ErrorCode::kDamaged, "the pack " + store_.storage_->name(expected) +
-                                             " is missing: put it back and start again");
+  return make_error(ErrorCode::kDamaged,
+                    "the pack " + store_.storage_->name(expected) +
+                        " is missing: put it back and start again, or run holdfast "
+                        "repair, which saves all that is sound");
 }
 
 // False, with `damage`, where the header is not what any version of holdfast would write.

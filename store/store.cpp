@@ -40,7 +40,8 @@ std::string pack_index_key(uint32_t pack) {
 
 Result<uint32_t> decode_pack_index_key(std::string_view key) {
   if (key.size() != sizeof(uint32_t)) {
-    return damaged("the index has a pack number of the wrong size: rebuild it from the packs");
+    return damaged(
+        "the index has a pack number of the wrong size: stop the service and run holdfast rebuild");
   }
   return get_be32(key.data());
 }
@@ -56,7 +57,8 @@ std::string encode_location(const ChunkLocation& location) {
 
 Result<ChunkLocation> decode_location(std::string_view value) {
   if (value.size() != kLocationBytes) {
-    return damaged("the index has a chunk entry of the wrong size: rebuild it from the packs");
+    return damaged(
+        "the index has a chunk entry of the wrong size: stop the service and run holdfast rebuild");
   }
   ByteReader in(value);
   ChunkLocation location;
@@ -79,12 +81,17 @@ std::string encode_pack_entry(const PackEntry& entry) {
 
 Result<PackEntry> decode_pack_entry(std::string_view value) {
   if (value.size() != kPackEntryBytes && value.size() != kCompactedEntryBytes) {
-    return damaged("the index has a pack entry of the wrong size: rebuild it from the packs");
+    return damaged(
+        "the index has a pack entry of the wrong size: stop the service and run holdfast rebuild");
   }
   ByteReader in(value);
   PackEntry entry;
   entry.bytes = in.le<uint64_t>();
   const uint64_t bits = in.le<uint64_t>();
+  if ((bits & ~(kSealedBit | kCondemnedBit)) != 0) {
+    return damaged(
+        "the index has a pack entry with unknown bits: stop the service and run holdfast rebuild");
+  }
   entry.sealed = (bits & kSealedBit) != 0;
   entry.condemned = (bits & kCondemnedBit) != 0;
   if (in.left() == 0) return entry;
@@ -120,6 +127,7 @@ Result<std::unique_ptr<Store>> Store::open(LmdbEnv& env, std::unique_ptr<PackSto
   TRY_ASSIGN(store->meta_, env.table("store_meta"));
   TRY_ASSIGN(const auto txn, env.begin_read());
   TRY_ASSIGN(const Position position, store->read_position(*txn));
+  TRY(store->check_position(*txn, position));
   TRY_ASSIGN(const std::vector<uint32_t> packs, store->storage_->list());
   store->replayed_ = position.pack == 0 && packs.empty();
   TRY(store->load_condemned(*txn));
@@ -265,9 +273,23 @@ Result<Position> Store::read_position(const LmdbTxn& txn) const {
   position.pack = in.le<uint32_t>();
   position.offset = in.le<uint64_t>();
   if (in.failed() || in.left() != 0 || position.pack == 0 || position.offset < kPackHeaderBytes) {
-    return damaged("the index's position in the packs is unreadable: rebuild it from the packs");
+    return damaged(
+        "the index's position in the packs is unreadable: stop the service and run holdfast "
+        "rebuild");
   }
   return position;
+}
+
+// The position and the entry of its pack are written together.
+Status Store::check_position(const LmdbTxn& txn, Position position) const {
+  if (position.pack == 0) return {};
+  TRY_ASSIGN(const auto value, txn.get(packs_, pack_index_key(position.pack)));
+  auto entry = value ? decode_pack_entry(*value) : Result<PackEntry>(PackEntry{});
+  const bool fits = entry.ok() && (entry->sealed ? entry->bytes > position.offset
+                                                 : entry->bytes == position.offset);
+  if (fits) return {};
+  return damaged("the index's position in the packs does not fit what it knows of pack " +
+                 std::to_string(position.pack) + ": stop the service and run holdfast rebuild");
 }
 
 bool Store::is_large_enough() const {
@@ -360,7 +382,7 @@ Result<std::string> Store::read_frame(uint32_t pack, uint64_t offset, uint64_t f
   if (frame_bytes < kFrameHeaderBytes || frame_bytes > kFrameBytesMax) {
     return damaged("the index names a frame of an impossible size at offset " +
                    std::to_string(offset) + " of " + storage_->name(pack) +
-                   ": rebuild it from the packs");
+                   ": stop the service and run holdfast rebuild");
   }
   return storage_->read(pack, offset, frame_bytes);
 }

@@ -195,6 +195,7 @@ class Store {
   Status load_condemned(const LmdbTxn& txn);
   Status commit_position(WriteTxn& txn, Position position);
   Result<Position> read_position(const LmdbTxn& txn) const;
+  Status check_position(const LmdbTxn& txn, Position position) const;
   Status seal_pack();
   Status cut_back_to(Position committed);
   PackHeader header_of(uint32_t pack) const;

@@ -16,6 +16,7 @@
 #include "service/config.h"
 #include "service/service.h"
 #include "tools/client.h"
+#include "tools/mend.h"
 #include "tools/print.h"
 
 namespace holdfast {
@@ -419,6 +420,15 @@ void add_truth_commands(CLI::App& app, Arguments& arguments, std::vector<Command
   commands.push_back({prune, "POST", "/v1/prune", print_prune});
 }
 
+// What works on the state as files, without opening it.
+int run_mending(const Arguments& arguments, int (*mend)(const MendOptions&)) {
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  return mend({*dir, arguments.json, arguments.quiet});
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Holdfast watches directories, journals every change, keeps every version, and brings any "
@@ -450,6 +460,17 @@ int run(int argc, char** argv) {
   add_looking_commands(app, arguments, commands);
   add_acting_commands(app, arguments, commands);
   add_truth_commands(app, arguments, commands);
+  auto* rebuild =
+      app.add_subcommand("rebuild", "make the journal anew from the packs")->fallthrough();
+  rebuild->footer(
+      "For a journal that is damaged or gone. No service may be running; the old journal is kept.\n"
+      "Example: holdfast rebuild");
+  auto* repair =
+      app.add_subcommand("repair", "save all that is sound of a damaged state")->fallthrough();
+  repair->footer(
+      "No service may be running. What is replaced is kept in the state's directory damaged.\n"
+      "Exit code 3: damage was found, and nothing is lost. 5: something is, and is named.\n"
+      "Example: holdfast repair");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -461,6 +482,8 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (watch->parsed()) return run_watch(arguments);
+  if (repair->parsed()) return run_mending(arguments, run_repair);
+  if (rebuild->parsed()) return run_mending(arguments, run_rebuild);
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
     arguments.request.method = command.method;

@@ -1,0 +1,134 @@
+// The API's check: everything in the state against everything else.
+#include <atomic>
+#include <unordered_set>
+
+#include "base/lmdb_file.h"
+#include "base/path.h"
+#include "service/api.h"
+#include "service/progress.h"
+#include "service/prune_history.h"
+#include "service/repository.h"
+
+namespace holdfast {
+
+namespace {
+
+// Every content that a record refers to must be found, through all levels of its recipes.
+class ContentCheck {
+ public:
+  ContentCheck(State& state, const LmdbTxn& txn, PruneHistory pruned,
+               const std::function<void(const std::string&)>& finding)
+      : state_(state),
+        txn_(txn),
+        reader_(*state.store, txn),
+        finding_(finding),
+        pruned_(std::move(pruned)) {}
+
+  void check(const Record& record) {
+    if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe)
+      return;
+    std::string missing;
+    if (!complete(record.content.id, record.content.kind == ContentKind::kRecipe, missing)) {
+      if (pruned_.dropped(record)) return;
+      finding_("record @" + std::to_string(record.seq.value) + " (" + display_path(record.name) +
+               "): content is missing: " + missing);
+    }
+  }
+
+ private:
+  bool complete(const ChunkId& id, bool recipe, std::string& missing) {
+    const auto place = state_.store->locate(txn_, id);
+    if (!place.ok() || !*place) {
+      const auto lost = state_.journal->lost_since(txn_, id);
+      if (lost.ok() && *lost) return true;  // a repair has told
+      missing = "chunk " + to_hex(id.bytes.data(), 16) + " is in no pack";
+      return false;
+    }
+    if (!recipe || !sound_.insert(id).second) return true;
+    auto bytes = reader_.chunk(id);
+    auto decoded = bytes.ok() ? decode_recipe(*bytes) : Result<Recipe>(bytes.error());
+    if (!decoded.ok()) {
+      sound_.erase(id);
+      missing = decoded.error().message;
+      return false;
+    }
+    for (const Part& part : decoded->parts) {
+      if (part.kind == PartKind::kHole) continue;
+      if (!complete(part.id, part.kind == PartKind::kRecipe, missing)) {
+        sound_.erase(id);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  State& state_;
+  const LmdbTxn& txn_;
+  ChunkReader reader_;
+  const std::function<void(const std::string&)>& finding_;
+  const PruneHistory pruned_;
+  std::unordered_set<ChunkId, ChunkIdHash> sound_;  // recipes that were found complete
+};
+
+}  // namespace
+
+Json check_json(const StoreStats& stats, uint64_t records, bool read_data,
+                const std::vector<std::string>& findings) {
+  Json json;
+  json["records"] = records;
+  json["packs"] = stats.packs;
+  json["bytes"] = stats.bytes;
+  json["chunks"] = stats.chunks;
+  json["read_data"] = read_data;
+  json["clean"] = findings.empty();
+  json["findings"] = findings;
+  return json;
+}
+
+Status Api::check(const ApiRequest& request, ApiSink& sink) {
+  TRY_ASSIGN(auto txn, state_.env->begin_read());
+  const bool read_data = request.flag("read_data");
+  std::vector<std::string> findings;
+  const std::function<void(const std::string&)> finding = [&](const std::string& text) {
+    if (findings.size() < 1000) findings.push_back(text);
+  };
+  std::atomic<uint64_t> done{0}, all{0}, records{0};
+  auto numbers = [&] {
+    return Json{{"records", records.load()}, {"bytes", done.load()}, {"bytes_all", all.load()}};
+  };
+  const auto look = [&]() -> Status {
+    // First: LMDB itself is not asked where it could crash on what is there.
+    TRY(check_lmdb_file(state_.dir + "/journal/data.mdb", LmdbDepth::kAll, finding));
+    if (!findings.empty()) {
+      finding("the rest is not looked at; stop the service and run holdfast rebuild");
+      return {};
+    }
+    if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) finding(*flaw);
+    if (const auto flaw = scrub_flaw(state_.dir)) finding(*flaw);
+    TRY(state_.journal->check(*txn, finding));
+    TRY_ASSIGN(PruneHistory pruned, PruneHistory::load(state_, *txn));
+    ContentCheck contents(state_, *txn, std::move(pruned), finding);
+    TRY(state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
+      contents.check(record);
+      ++records;
+      return sink.cancelled() ? Visit::kStop : Visit::kContinue;
+    }));
+    return state_.store->check(*txn, read_data, finding, [&](uint64_t bytes, uint64_t of) {
+      done = bytes;
+      all = of;
+    });
+  };
+  Status failed;
+  with_progress(sink, numbers, [&] { failed = look(); });
+  if (!failed.ok()) {
+    // Damage that stops the check is a finding like any other.
+    if (failed.error().code != ErrorCode::kDamaged) return failed;
+    findings.push_back(failed.error().message);
+  }
+  const auto stats = findings.empty() || records > 0 ? state_.store->stats(*txn) : StoreStats{};
+  sink.write(
+      json_line(check_json(stats.ok() ? *stats : StoreStats{}, records, read_data, findings)));
+  return {};
+}
+
+}  // namespace holdfast
