@@ -33,6 +33,10 @@
 
 namespace holdfast {
 
+// The last sequence that a record may have: what a signed number of 64 bits holds, such as those
+// that programs which read our JSON have.
+inline constexpr Sequence kSequenceMax{INT64_MAX};
+
 struct Head {
   Sequence seq;
   int64_t time_ns = 0;  // logical time of `seq`

@@ -12,8 +12,6 @@ namespace {
 constexpr size_t kPageNames = 256;
 // Of one directory; where more were touched, it is read as a whole.
 constexpr size_t kTouchedNamesMax = 4096;
-// Bounds the memory for what was touched to some 50 MB.
-constexpr uint64_t kRecordsMax = 1'000'000;
 
 bool content_differs(const Record& was, const Record& is) {
   return was.type != is.type || was.content != is.content || was.hash != is.hash ||
@@ -126,8 +124,8 @@ Result<std::optional<std::vector<std::string>>> TouchedNames::names(NodeId dir) 
   return std::optional(std::move(names));
 }
 
-Status Differ::prepare() {
-  TRY_ASSIGN(use_touched_, touched_.collect(a_, b_, kRecordsMax));
+Status Differ::prepare(uint64_t records_max) {
+  TRY_ASSIGN(use_touched_, touched_.collect(a_, b_, records_max));
   return {};
 }
 

@@ -21,6 +21,9 @@
 
 namespace holdfast {
 
+// Bounds the memory for what was touched to some 50 MB.
+inline constexpr uint64_t kTouchedRecordsMax = 1'000'000;
+
 // A directory at a moment, page by page, in the order of names.
 class EntryPages {
  public:
@@ -77,7 +80,9 @@ class Differ {
         touched_(journal, txn),
         a_(a),
         b_(b) {}
-  Status prepare();
+  // Where at most `records_max` records lie between the moments, only what they are about is looked
+  // at; with more, both trees are.
+  Status prepare(uint64_t records_max = kTouchedRecordsMax);
   // What differs at the path and below it. A rename into it or out of it is one too.
   Status compare(const UserPath& path);
 

@@ -125,14 +125,18 @@ const std::vector<Root>& Query::roots() {
 // Where a directory is holds for many records in a row, and to find out takes some lookups for each
 // directory above it.
 Result<std::string> Query::dir_path(NodeId dir, Sequence at) {
-  constexpr size_t kPlacesMax = 16 * 1024;
+  constexpr size_t kPlacesBytesMax = 4 * 1024 * 1024;
   const auto known = places_.find(dir);
   if (known != places_.end() && known->second.since <= at &&
       (known->second.until.value == 0 || at < known->second.until)) {
     return known->second.path;
   }
   TRY_ASSIGN(Journal::DirPlace place, state_.journal->dir_place(txn_, dir, at));
-  if (places_.size() >= kPlacesMax) places_.clear();
+  places_bytes_ += sizeof place + place.path.size();
+  if (places_bytes_ > kPlacesBytesMax) {
+    places_.clear();
+    places_bytes_ = sizeof place + place.path.size();
+  }
   return places_.insert_or_assign(dir, std::move(place)).first->second.path;
 }
 

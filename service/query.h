@@ -61,6 +61,7 @@ class Query {
   const LmdbTxn& txn_;
   std::optional<std::vector<Root>> roots_;
   std::unordered_map<NodeId, Journal::DirPlace, NodeIdHash> places_;
+  size_t places_bytes_ = 0;                               // of their paths, at most
   std::optional<std::pair<uint32_t, std::string>> boot_;  // of the last record
 };
 

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/fs.h"
@@ -18,7 +19,14 @@ namespace {
 using nlohmann::json;
 
 constexpr uint32_t kFormat = 1;
-constexpr uint64_t kMapBytes = 16ull << 30;  // address space, not memory; grows by itself
+// Address space, not memory. It grows by itself, but only while nobody reads, so that it is more to
+// begin with than a journal will ever be: some three thousand million versions.
+constexpr uint64_t kMapBytes = 1ull << 40;
+uint64_t map_bytes() {
+  const char* text = std::getenv("HOLDFAST_JOURNAL_MAP_BYTES");  // docs/limits.md
+  const uint64_t bytes = text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+  return bytes == 0 ? kMapBytes : bytes;
+}
 
 // LMDB's mmap and file locks need a local file system (statfs magics from linux/magic.h and 9p's
 // own).
@@ -169,7 +177,7 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
     }
     TRY_ASSIGN(state->info, create_repository(header, clock));
   }
-  TRY_ASSIGN(state->env, LmdbEnv::open(state->dir + "/journal", kMapBytes, 32));
+  TRY_ASSIGN(state->env, LmdbEnv::open(state->dir + "/journal", map_bytes(), 32));
   TRY_ASSIGN(state->journal, Journal::open(*state->env, state->info.key));
   TRY_ASSIGN(auto storage,
              DirectoryPackStorage::open(state->dir + "/packs", hex_of(state->info.id.data(), 4)));

@@ -134,6 +134,12 @@ Status Store::writable() const {
 }
 
 Status Store::start_pack() {
+  if (pack_ == 0) {  // one more than the last number is none
+    return make_error(ErrorCode::kUnsupported,
+                      "the packs have come to their end: " + storage_->name(UINT32_MAX) +
+                          " has the last number that there is. What they hold can be read and "
+                          "restored; watch with a new --state from here on");
+  }
   TRY(storage_->create(pack_));
   pending_ = encode_pack_header(header_of(pack_));
   frames_.clear();
