@@ -267,13 +267,39 @@ Result<std::optional<Differ::Place>> Differ::only_place(NodeId node, Sequence at
   TRY_ASSIGN(auto version, journal_.version(txn_, node, at));
   if (!version || version->root != root_.node) return Found();
   if (version->type != FileType::kDir && version->stat.nlink > 1) return Found();
-  TRY_ASSIGN(const auto entry, journal_.entry(txn_, version->parent, version->name, at));
-  if (!entry || entry->node != node || version->parent.value == 0) return Found();
-  auto dir = query_.dir_path(version->parent, at);
+  TRY_ASSIGN(auto name, name_of(*version, at));
+  if (!name || name->first.value == 0) return Found();
+  auto dir = query_.dir_path(name->first, at);
   if (!dir.ok() && dir.error().code == ErrorCode::kNotFound) return Found();
   if (!dir.ok()) return dir.error();
-  std::string path = join_path(*dir, version->name);
+  std::string path = join_path(*dir, name->second);
   return Found(Place{std::move(*version), std::move(path)});
+}
+
+// The name that leads to a node with one name. Its newest record may be about another one that it
+// had: then an earlier one is about this.
+Result<std::optional<std::pair<NodeId, std::string>>> Differ::name_of(const Record& version,
+                                                                      Sequence at) {
+  using Name = std::pair<NodeId, std::string>;
+  constexpr int kRecordsMax = 1000;
+  std::optional<Name> name;
+  Status failed;
+  int records = 0;
+  const auto leads = [&](const Record& record) {
+    if (record.seq > at) return Visit::kContinue;
+    auto entry = journal_.entry(txn_, record.parent, record.name, at);
+    if (!entry.ok()) {
+      failed = entry.error();
+      return Visit::kStop;
+    }
+    if (*entry && (*entry)->node == version.node) name = Name{record.parent, record.name};
+    return name || ++records == kRecordsMax ? Visit::kStop : Visit::kContinue;
+  };
+  if (leads(version) == Visit::kContinue && version.type != FileType::kDir) {
+    TRY(journal_.for_each_version(txn_, version.node, true, leads));
+  }
+  TRY(failed);
+  return name;
 }
 
 Result<bool> Differ::is_there(const std::string& path, Sequence at) {

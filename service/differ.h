@@ -114,6 +114,7 @@ class Differ {
   Status only_after(const std::string& path, const Entry& is);
   Status moved_along(const std::string& before, const std::string& after, const Entry& entry);
   Result<std::optional<Place>> only_place(NodeId node, Sequence at);
+  Result<std::optional<std::pair<NodeId, std::string>>> name_of(const Record& version, Sequence at);
   Result<bool> is_there(const std::string& path, Sequence at);
   Result<std::optional<std::string>> renamed_from(const Entry& is, const std::string& path);
   Result<std::optional<std::string>> renamed_to(const Entry& was, const std::string& path);

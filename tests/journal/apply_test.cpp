@@ -1,4 +1,5 @@
 // What each kind of record does to the tables.
+#include "base/bytes.h"
 #include "tests/journal/journal_fixture.h"
 
 using namespace holdfast;
