@@ -147,7 +147,7 @@ TEST_CASE("a path far longer than PATH_MAX lives a whole life", "[growth]") {
 }
 
 TEST_CASE("one directory of very many files", "[growth]") {
-  const uint64_t files = from_env("HOLDFAST_GROWTH_FILES", 12'000);
+  const uint64_t files = from_env("HOLDFAST_GROWTH_FILES", 9'000);
   const auto name_of = [](uint64_t index) { return "file-" + std::to_string(10'000'000 + index); };
   WorkDir work;
   const std::string root = work.make("data");
@@ -245,6 +245,9 @@ TEST_CASE("the journal's map grows under a service, and a paused reader keeps it
   // A start in a map that is too small for its first batches tries again with a larger one.
   while (holdfast.run({"flush"}).exit_code != 0) {
   }
+  // After a restart the map is hardly larger than what is in it.
+  holdfast.stop();
+  holdfast.start({"data=" + root});
   const uint64_t begun = holdfast.flush();
   {
     const PausedClient paused(holdfast.state() + "/api.sock", "/v1/log");
