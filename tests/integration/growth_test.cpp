@@ -238,7 +238,7 @@ TEST_CASE("the journal's map grows under a service, and a paused reader keeps it
       write_file(root + "/" + name + "/" + std::to_string(i), name + std::to_string(i));
     }
   };
-  fill("first", 3000);
+  fill("first", 9000);
   Holdfast holdfast(work.path("state"));
   holdfast.set_env({{"HOLDFAST_JOURNAL_MAP_BYTES", "1048576"}});
   holdfast.start({"data=" + root});
