@@ -178,24 +178,29 @@ std::string file_handle_of_name(int dir_fd, const std::string& name) {
   return read_handle(dir_fd, name.c_str(), 0);
 }
 
-Result<std::vector<std::string>> list_names(int dir_fd) {
+Status for_each_name(int dir_fd, const std::function<void(std::string_view)>& visit) {
   Fd fd(::openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return errno_error(errno, "opening a directory to list it");
-  std::vector<std::string> names;
   std::vector<char> buffer(64 * 1024);
   for (;;) {
     const long size = syscall(SYS_getdents64, fd.get(), buffer.data(), buffer.size());
     if (size < 0) return errno_error(errno, "listing a directory");
-    if (size == 0) return names;
+    if (size == 0) return {};
     for (long at = 0; at < size;) {
       const char* entry = buffer.data() + at;
       unsigned short length = 0;  // struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name
       std::memcpy(&length, entry + 16, sizeof length);
-      const char* name = entry + 19;
+      const std::string_view name = entry + 19;
       at += length;
-      if (std::strcmp(name, ".") != 0 && std::strcmp(name, "..") != 0) names.emplace_back(name);
+      if (name != "." && name != "..") visit(name);
     }
   }
+}
+
+Result<std::vector<std::string>> list_names(int dir_fd) {
+  std::vector<std::string> names;
+  TRY(for_each_name(dir_fd, [&](std::string_view name) { names.emplace_back(name); }));
+  return names;
 }
 
 Result<std::string> read_link(int dir_fd, const std::string& name) {

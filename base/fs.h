@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,8 @@ std::string file_handle_of(int fd);
 std::string file_handle_of_name(int dir_fd, const std::string& name);  // not followed
 // Names in the open directory (any readable or O_PATH descriptor), without "." and "..", unsorted.
 Result<std::vector<std::string>> list_names(int dir_fd);
+// The same, each name as it is read.
+Status for_each_name(int dir_fd, const std::function<void(std::string_view)>& visit);
 Result<std::string> read_link(int dir_fd, const std::string& name);
 
 using XattrList = std::vector<std::pair<std::string, std::string>>;  // sorted by name

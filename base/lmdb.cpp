@@ -13,7 +13,13 @@ namespace holdfast {
 namespace {
 
 Error lmdb_error(int code, const std::string& doing) {
-  if (code == MDB_MAP_FULL) return {ErrorCode::kNoSpace, 0, doing + ": the journal's map is full"};
+  if (code == MDB_MAP_FULL) {
+    return {ErrorCode::kBusy, 0,
+            doing +
+                ": its memory map is full, and grows when nobody reads: a query that is paused "
+                "or a restore has to end first, or the process may take no more address space "
+                "(ulimit -v)"};
+  }
   if (code > 0) return errno_error(code, doing);
   const bool damaged = code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID ||
                        code == MDB_PANIC || code == MDB_VERSION_MISMATCH;
@@ -60,36 +66,38 @@ WriteTxn::~WriteTxn() {
   if (txn_) mdb_txn_abort(txn_);
 }
 
-namespace {
-Status put_with(MDB_txn* txn, Dbi dbi, std::string_view key, std::string_view value,
-                unsigned flags) {
+Error WriteTxn::write_error(int code, const char* doing) {
+  if (code == MDB_MAP_FULL) *full_ = true;
+  return lmdb_error(code, doing);
+}
+
+Status WriteTxn::put_with(Dbi dbi, std::string_view key, std::string_view value, unsigned flags) {
   MDB_val k = to_val(key);
   MDB_val v = to_val(value);
-  if (int code = mdb_put(txn, dbi, &k, &v, flags); code != 0) {
-    return lmdb_error(code, "writing to the journal");
+  if (int code = mdb_put(txn_, dbi, &k, &v, flags); code != 0) {
+    return write_error(code, "writing to the journal");
   }
   return {};
 }
-}  // namespace
 
 Status WriteTxn::put(Dbi dbi, std::string_view key, std::string_view value) {
-  return put_with(txn_, dbi, key, value, 0);
+  return put_with(dbi, key, value, 0);
 }
 
 Status WriteTxn::append(Dbi dbi, std::string_view key, std::string_view value) {
-  return put_with(txn_, dbi, key, value, MDB_APPEND);
+  return put_with(dbi, key, value, MDB_APPEND);
 }
 
 Status WriteTxn::remove(Dbi dbi, std::string_view key) {
   MDB_val k = to_val(key);
   const int code = mdb_del(txn_, dbi, &k, nullptr);
-  if (code != 0 && code != MDB_NOTFOUND) return lmdb_error(code, "writing to the journal");
+  if (code != 0 && code != MDB_NOTFOUND) return write_error(code, "writing to the journal");
   return {};
 }
 
 Status WriteTxn::commit() {
   const int code = mdb_txn_commit(std::exchange(txn_, nullptr));
-  if (code != 0) return lmdb_error(code, "committing to the journal");
+  if (code != 0) return write_error(code, "committing to the journal");
   return {};
 }
 
@@ -174,18 +182,23 @@ void install_last_words(const std::string& dir) {
 
 Result<std::unique_ptr<LmdbEnv>> LmdbEnv::open(const std::string& dir, uint64_t map_bytes,
                                                unsigned tables_max, LmdbSync sync) {
+  constexpr uint64_t kMapBytesMin = uint64_t{1} << 30;
   std::unique_ptr<LmdbEnv> env(new LmdbEnv);
   const std::string doing = "opening the journal in " + dir;
-  if (int code = mdb_env_create(&env->env_); code != 0) return lmdb_error(code, doing);
-  mdb_env_set_maxdbs(env->env_, tables_max);
-  mdb_env_set_maxreaders(env->env_, 512);
-  mdb_env_set_mapsize(env->env_, map_bytes);
-  // NOMETASYNC: a power cut may undo the last commit; the packs replay it
-  // (docs/formats/journal.md).
-  const unsigned flags =
-      MDB_NOTLS | MDB_NORDAHEAD | (sync == LmdbSync::kNone ? MDB_NOSYNC : MDB_NOMETASYNC);
-  if (int code = mdb_env_open(env->env_, dir.c_str(), flags, 0600); code != 0) {
-    return lmdb_error(code, doing);
+  for (;;) {
+    if (int code = mdb_env_create(&env->env_); code != 0) return lmdb_error(code, doing);
+    mdb_env_set_maxdbs(env->env_, tables_max);
+    mdb_env_set_maxreaders(env->env_, 512);
+    mdb_env_set_mapsize(env->env_, map_bytes);
+    // NOMETASYNC: a power cut may undo the last commit; the packs replay it
+    // (docs/formats/journal.md).
+    const unsigned flags =
+        MDB_NOTLS | MDB_NORDAHEAD | (sync == LmdbSync::kNone ? MDB_NOSYNC : MDB_NOMETASYNC);
+    const int code = mdb_env_open(env->env_, dir.c_str(), flags, 0600);
+    if (code == 0) break;
+    if (code != ENOMEM || map_bytes <= kMapBytesMin) return lmdb_error(code, doing);
+    mdb_env_close(std::exchange(env->env_, nullptr));
+    map_bytes = std::max(map_bytes / 4, kMapBytesMin);
   }
   install_last_words(dir);
   mdb_env_set_assert(env->env_, end_on_assertion);
@@ -227,6 +240,7 @@ Result<std::unique_ptr<ReadTxn>> LmdbEnv::begin_read() {
 Result<std::unique_ptr<WriteTxn>> LmdbEnv::begin_write() {
   grow_if_needed();
   std::unique_ptr<WriteTxn> txn(new WriteTxn);
+  txn->full_ = &full_;
   if (int code = mdb_txn_begin(env_, nullptr, 0, &txn->txn_); code != 0) {
     return lmdb_error(code, "starting to write to the journal");
   }
@@ -234,9 +248,19 @@ Result<std::unique_ptr<WriteTxn>> LmdbEnv::begin_write() {
 }
 
 void LmdbEnv::grow_if_needed() {
-  if (used_bytes() < map_bytes() / 4 * 3) return;
+  if (!full_ && used_bytes() < map_bytes() / 4 * 3) return;
   std::unique_lock moving(resize_, std::try_to_lock);
-  if (moving) mdb_env_set_mapsize(env_, map_bytes() * 2);
+  if (!moving) return;
+  // A batch that did not fit may be much larger than the map.
+  if (set_map(map_bytes() * (full_ ? 4 : 2))) full_ = false;
+}
+
+// LMDB has let go of the old map when it cannot have the new one.
+bool LmdbEnv::set_map(uint64_t bytes) {
+  const uint64_t before = map_bytes();
+  if (mdb_env_set_mapsize(env_, bytes) == 0) return true;
+  CHECK(mdb_env_set_mapsize(env_, before) == 0);
+  return false;
 }
 
 uint64_t LmdbEnv::used_bytes() const {

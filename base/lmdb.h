@@ -4,9 +4,11 @@
 // WriteTxn exists, used and ended by the thread that began it. A view returned by get() or a Cursor
 // points into the map: it dies with its transaction, and in a WriteTxn also with the next write.
 // The map grows in begin_write(): when it is more than three quarters full and no ReadTxn is alive,
-// it is doubled; with readers alive it is retried at the next begin_write().
+// it is doubled, after a write that did not fit it is made four times as large; with readers alive
+// it is retried at the next begin_write(). It is address space, not memory: begin with much.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -68,6 +70,9 @@ class WriteTxn final : public LmdbTxn {
  private:
   friend class LmdbEnv;
   WriteTxn() = default;
+  Status put_with(Dbi dbi, std::string_view key, std::string_view value, unsigned flags);
+  Error write_error(int code, const char* doing);
+  std::atomic<bool>* full_ = nullptr;  // the environment's
 };
 
 // A position in one table. Its transaction must outlive it.
@@ -101,7 +106,8 @@ enum class LmdbSync { kCommits, kNone };
 class LmdbEnv {
  public:
   // Opens (or creates) the environment in directory `dir`, with named tables up to `tables_max`.
-  // `map_bytes` is the least size of the map; a larger existing one is kept.
+  // `map_bytes` is the size of the map to begin with; where so much address space cannot be had, it
+  // is less, but never less than what is there already takes.
   static Result<std::unique_ptr<LmdbEnv>> open(const std::string& dir, uint64_t map_bytes,
                                                unsigned tables_max,
                                                LmdbSync sync = LmdbSync::kCommits);
@@ -123,8 +129,10 @@ class LmdbEnv {
   friend class ReadTxn;
   LmdbEnv() = default;
   void grow_if_needed();
+  bool set_map(uint64_t bytes);
   MDB_env* env_ = nullptr;
-  std::shared_mutex resize_;  // shared by readers, exclusive while the map moves
+  std::atomic<bool> full_{false};  // a write did not fit since the map grew last
+  std::shared_mutex resize_;       // shared by readers, exclusive while the map moves
   mutable std::mutex reads_mutex_;
   std::multiset<uint64_t> reads_;  // what each living ReadTxn sees
 };

@@ -34,6 +34,10 @@
 
 namespace holdfast {
 
+// The last sequence that a record may have: what a signed number of 64 bits holds, such as those
+// that programs which read our JSON have.
+inline constexpr Sequence kSequenceMax{INT64_MAX};
+
 struct Head {
   Sequence seq;
   int64_t time_ns = 0;  // logical time of `seq`
@@ -161,6 +165,9 @@ class Journal {
   // WriteTxn, the callbacks of this and the other loops may append records; they do not see them.
   Status for_each_entry(const LmdbTxn& txn, NodeId parent, Sequence at,
                         const std::function<Visit(const Entry&)>& visit) const;
+  // The same from behind the name `after` on ("": from the first): a directory page by page.
+  Status for_each_entry_after(const LmdbTxn& txn, NodeId parent, std::string_view after,
+                              Sequence at, const std::function<Visit(const Entry&)>& visit) const;
   // The version of a node at `at`: its newest record at or below. nullopt: the node is younger.
   Result<std::optional<Record>> version(const LmdbTxn& txn, NodeId node, Sequence at) const;
   // Every record of a node, oldest first (or newest first).
@@ -180,7 +187,22 @@ class Journal {
   };
   Result<std::vector<NameSpan>> name_spans(const LmdbTxn& txn, NodeId parent,
                                            std::string_view name) const;
+  // All names that a directory ever had, in byte order, and of each name its spans, oldest first.
+  Status for_each_span(
+      const LmdbTxn& txn, NodeId parent,
+      const std::function<Visit(std::string_view name, const NameSpan&)>& visit) const;
+  // The sequences of a node's versions from `first` to `last`, without reading the records.
+  Status for_each_version_between(const LmdbTxn& txn, NodeId node, Sequence first, Sequence last,
+                                  const std::function<Visit(Sequence)>& visit) const;
   Result<std::optional<InodeEntry>> inode(const LmdbTxn& txn, NodeId root, uint64_t inode) const;
+  // Where a directory node is at `at`, and from which to before which sequence it is there; until =
+  // 0: it is there still.
+  struct DirPlace {
+    std::string path;  // components below the root, joined by '/'; "" for the root itself
+    Sequence since;
+    Sequence until;
+  };
+  Result<DirPlace> dir_place(const LmdbTxn& txn, NodeId dir, Sequence at) const;
   // Components below the root, joined by '/' ("" for the root itself), of a directory node at `at`.
   // Follows the newest record of each ancestor. kNotFound where the node is gone at `at`.
   Result<std::string> dir_path(const LmdbTxn& txn, NodeId dir, Sequence at) const;
@@ -192,6 +214,11 @@ class Journal {
   // Records from `from` on, in order (or back from it).
   Status for_each_record(const LmdbTxn& txn, Sequence from, bool backwards,
                          const std::function<Visit(const Record&)>& visit) const;
+  // The records from `first` to `last`, either way, of those whose kind and verdict `wanted` takes
+  // (without it, all): the others are not decoded.
+  Status for_each_record_between(const LmdbTxn& txn, Sequence first, Sequence last, bool backwards,
+                                 const std::function<bool(RecordKind, Verdict)>& wanted,
+                                 const std::function<Visit(const Record&)>& visit) const;
   // The last sequence with logical time <= time_ns; 0 where the journal begins later.
   Result<Sequence> sequence_at(const LmdbTxn& txn, int64_t time_ns) const;
   // Spans of the journal whose *wall* clock showed `wall_ns` (more than one after a clock was set

@@ -101,8 +101,15 @@ Result<std::optional<Entry>> Journal::entry(const LmdbTxn& txn, NodeId parent,
 
 Status Journal::for_each_entry(const LmdbTxn& txn, NodeId parent, Sequence at,
                                const std::function<Visit(const Entry&)>& visit) const {
+  return for_each_entry_after(txn, parent, "", at, visit);
+}
+
+Status Journal::for_each_entry_after(const LmdbTxn& txn, NodeId parent, std::string_view after,
+                                     Sequence at,
+                                     const std::function<Visit(const Entry&)>& visit) const {
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, entries_));
-  TRY_ASSIGN(const bool found, cursor.seek_at_or_after(Key().u64(parent.value)));
+  const Key from = after.empty() ? Key().u64(parent.value) : after_name(parent, after);
+  TRY_ASSIGN(const bool found, cursor.seek_at_or_after(from));
   EntryRow row;
   Entry entry;
   TRY(load(cursor, found, parent, row));
@@ -184,6 +191,42 @@ Result<std::vector<Journal::NameSpan>> Journal::name_spans(const LmdbTxn& txn, N
   return spans;
 }
 
+Status Journal::for_each_span(
+    const LmdbTxn& txn, NodeId parent,
+    const std::function<Visit(std::string_view name, const NameSpan&)>& visit) const {
+  TRY_ASSIGN(Cursor cursor, Cursor::open(txn, entries_));
+  TRY_ASSIGN(bool found, cursor.seek_at_or_after(Key().u64(parent.value)));
+  EntryRow row, next;
+  TRY(load(cursor, found, parent, row));
+  while (row.there) {
+    TRY_ASSIGN(found, cursor.next());
+    TRY(load(cursor, found, parent, next));
+    const bool same_name = next.there && next.name == row.name;
+    if (row.value.node.value != 0) {
+      const NameSpan span{row.value.node, row.value.type, row.seq,
+                          same_name ? next.seq : Sequence{}};
+      if (visit(row.name, span) == Visit::kStop) return {};
+    }
+    std::swap(row, next);
+  }
+  return {};
+}
+
+Status Journal::for_each_version_between(const LmdbTxn& txn, NodeId node, Sequence first,
+                                         Sequence last,
+                                         const std::function<Visit(Sequence)>& visit) const {
+  TRY_ASSIGN(Cursor cursor, Cursor::open(txn, versions_));
+  TRY_ASSIGN(bool found, cursor.seek_at_or_after(version_key(node, first)));
+  while (found) {
+    const auto key = parse_version_key(cursor.key());
+    if (!key) return damaged_row("versions", "node " + std::to_string(node.value));
+    if (key->node != node || key->seq > last) return {};
+    if (visit(key->seq) == Visit::kStop) return {};
+    TRY_ASSIGN(found, cursor.next());
+  }
+  return {};
+}
+
 Result<std::optional<InodeEntry>> Journal::inode(const LmdbTxn& txn, NodeId root,
                                                  uint64_t inode) const {
   TRY_ASSIGN(const auto value, txn.get(inodes_, inode_key(root, inode)));
@@ -204,19 +247,37 @@ Result<bool> Journal::is_within(const LmdbTxn& txn, NodeId dir, NodeId above) co
   return false;
 }
 
-Result<std::string> Journal::dir_path(const LmdbTxn& txn, NodeId dir, Sequence at) const {
-  std::string path;
+Result<Journal::DirPlace> Journal::dir_place(const LmdbTxn& txn, NodeId dir, Sequence at) const {
+  DirPlace place{"", Sequence{1}, Sequence{}};
+  TRY_ASSIGN(Cursor cursor, Cursor::open(txn, entries_));
   NodeId node = dir;
   for (int depth = 0; depth < kDepthMax; ++depth) {
     TRY_ASSIGN(const auto newest, version(txn, node, at));
     if (!newest) return no_such_node(dir, at);
-    TRY_ASSIGN(const auto present, entry_at(txn, newest->parent, newest->name, at));
-    if (!present || present->value.node != node) return no_such_node(dir, at);
-    if (newest->parent.value == 0) return path;
-    path.insert(0, path.empty() ? newest->name : newest->name + '/');
+    const Key prefix = name_prefix(newest->parent, newest->name);
+    TRY_ASSIGN(bool found, cursor.seek_at_or_before(entry_key(newest->parent, newest->name, at)));
+    if (!found || !cursor.key().starts_with(prefix.view())) return no_such_node(dir, at);
+    const auto key = parse_entry_key(cursor.key());
+    const auto value = parse_entry_value(cursor.value());
+    if (!key || !value) return damaged_row("entries", printable(newest->name));
+    if (value->node != node) return no_such_node(dir, at);
+    place.since = std::max(place.since, key->seq);
+    TRY_ASSIGN(found, cursor.next());
+    if (found && cursor.key().starts_with(prefix.view())) {
+      const auto end = parse_entry_key(cursor.key());
+      if (!end) return damaged_row("entries", printable(newest->name));
+      if (place.until.value == 0 || end->seq < place.until) place.until = end->seq;
+    }
+    if (newest->parent.value == 0) return place;
+    place.path.insert(0, place.path.empty() ? newest->name : newest->name + '/');
     node = newest->parent;
   }
   return damaged_row("entries", "the ancestors of node " + std::to_string(dir.value));
+}
+
+Result<std::string> Journal::dir_path(const LmdbTxn& txn, NodeId dir, Sequence at) const {
+  TRY_ASSIGN(DirPlace place, dir_place(txn, dir, at));
+  return std::move(place.path);
 }
 
 Result<Located> Journal::locate(const LmdbTxn& txn, NodeId root, std::string_view relative,
@@ -246,16 +307,29 @@ Result<Located> Journal::locate(const LmdbTxn& txn, NodeId root, std::string_vie
 
 Status Journal::for_each_record(const LmdbTxn& txn, Sequence from, bool backwards,
                                 const std::function<Visit(const Record&)>& visit) const {
+  return backwards ? for_each_record_between(txn, {}, from, true, nullptr, visit)
+                   : for_each_record_between(txn, from, kLatest, false, nullptr, visit);
+}
+
+Status Journal::for_each_record_between(const LmdbTxn& txn, Sequence first, Sequence last,
+                                        bool backwards,
+                                        const std::function<bool(RecordKind, Verdict)>& wanted,
+                                        const std::function<Visit(const Record&)>& visit) const {
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, records_));
-  TRY_ASSIGN(bool found, backwards ? cursor.seek_at_or_before(record_key(from))
-                                   : cursor.seek_at_or_after(record_key(from)));
+  TRY_ASSIGN(bool found, backwards ? cursor.seek_at_or_before(record_key(last))
+                                   : cursor.seek_at_or_after(record_key(first)));
   while (found) {
     if (cursor.key().size() != 8) return damaged_row("records", "some key");
     const Sequence seq{get_be64(cursor.key().data())};
-    auto decoded = decode_record(cursor.value());
-    if (!decoded.ok()) return decoded.error().in("reading record " + at_seq(seq));
-    if (decoded->seq != seq) return damaged_row("records", at_seq(seq));
-    if (visit(*decoded) == Visit::kStop) return {};
+    if (seq < first || seq > last) return {};
+    const auto word = peek_kind(cursor.value());
+    // What cannot be peeked at is decoded, which says what is wrong with it.
+    if (!wanted || !word || wanted(word->first, word->second)) {
+      auto decoded = decode_record(cursor.value());
+      if (!decoded.ok()) return decoded.error().in("reading record " + at_seq(seq));
+      if (decoded->seq != seq) return damaged_row("records", at_seq(seq));
+      if (visit(*decoded) == Visit::kStop) return {};
+    }
     TRY_ASSIGN(found, backwards ? cursor.previous() : cursor.next());
   }
   return {};

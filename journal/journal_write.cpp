@@ -48,6 +48,12 @@ Status Journal::set_chain(const ChunkKey& key, const std::array<uint8_t, 16>& be
 
 Result<std::string> Journal::append(WriteTxn& txn, Record& record, const Clock& clock) const {
   TRY_ASSIGN(const HeadRow head, head_row(txn));
+  if (head.seq >= kSequenceMax) {
+    return make_error(ErrorCode::kUnsupported,
+                      "the journal has come to its end: " + at_seq(head.seq) +
+                          " is the last sequence that there is. What it holds can be read and "
+                          "restored; watch with a new --state from here on");
+  }
   record.seq.value = head.seq.value + 1;
   record.wall_ns = clock.wall_ns();
   record.boottime_ns = clock.boottime_ns();

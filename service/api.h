@@ -31,6 +31,8 @@
 
 namespace holdfast {
 
+struct LogFilter;  // api_log.cpp
+
 struct ApiRequest {
   std::string method;
   std::string path;
@@ -74,6 +76,7 @@ class Api {
   Status snapshot_create(const ApiRequest& request, ApiSink& sink);
   Status snapshot_remove(const ApiRequest& request, ApiSink& sink);
   Status log(const ApiRequest& request, ApiSink& sink);
+  Status follow(const LogFilter& filter, ApiSink& sink);
   Status history(const ApiRequest& request, ApiSink& sink);
   Status ls(const ApiRequest& request, ApiSink& sink);
   Status cat(const ApiRequest& request, ApiSink& sink);

@@ -280,6 +280,7 @@ void Engine::fail_batch(const Error& cause) {
   busy_names_.clear();
   waiting_names_.clear();
   scans_running_ = 0;
+  scans_.clear();
   for (auto& root : roots_) {
     root->dirty->add_dir(root->root.node, true, epoch_, clock_.boottime_ns());
     root->lost_why.clear();  // the record of it may have been undone

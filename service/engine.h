@@ -183,6 +183,7 @@ class Engine {
   Status look_at(size_t root, DirtyDir dirty, bool offline);
   Result<std::shared_ptr<Fd>> open_dir(size_t root, const DirtyDir& dirty, std::string& path);
   Status scanned(ScanResult result);
+  Status known_names(const Look& look, std::vector<Entry>& known);
   Status compare(Look& look);
   Status compare_name(Look& look, const std::string& name, const StatxResult* now,
                       const std::optional<Entry>& old);
@@ -315,6 +316,7 @@ class Engine {
   CaptureTask group_;
   uint64_t group_bytes_ = 0;
   size_t scans_running_ = 0;
+  std::deque<ScanTask> scans_;  // of scans_running_: large directories, to be gone on with
   std::unordered_set<NodeId, NodeIdHash> busy_dirs_;
   std::set<std::pair<NodeId, std::string>> busy_names_;
   struct WaitingName {

@@ -61,6 +61,11 @@ Status Engine::start_work(bool& progress) {
       TRY(commit_if_due());
     }
   }
+  while (!scans_.empty() && pipeline_.has_room() && captures_.size() < kCaptureBacklogMax) {
+    progress = true;
+    pipeline_.submit(std::move(scans_.front()));
+    scans_.pop_front();
+  }
   // Walks go in the order of a depth-first traversal, one batch of open directories at a time.
   std::vector<Walk> blocked;
   while (!walk_stack_.empty() && scans_running_ < kScansMax && pipeline_.has_room() &&
@@ -263,37 +268,6 @@ Status Engine::look_at(size_t index, DirtyDir dirty, bool offline) {
   return {};
 }
 
-Status Engine::scanned(ScanResult result) {
-  if (result.task.generation != generation_) return {};
-  --scans_running_;
-  busy_dirs_.erase(result.task.dir);
-  if (auto left = outstanding_.find(result.task.epoch); --left->second == 0)
-    outstanding_.erase(left);
-  RootState& root = *roots_[result.task.root];
-  if (!result.status.ok()) {
-    if (result.status.error().code == ErrorCode::kNotFound) return {};
-    return cannot_look(
-        result.task.root, result.task.dir, result.task.recursive,
-        "cannot list " + display_path(result.task.path) + ": " + result.status.error().message);
-  }
-  if (result.unknown.names.empty()) root.unlisted.erase(result.task.dir);
-  Look look;
-  look.root = result.task.root;
-  look.dir = result.task.dir;
-  look.dir_fd = std::move(result.task.dir_fd);
-  look.path = std::move(result.task.path);
-  look.epoch = result.task.epoch;
-  look.all = true;
-  look.recursive = result.task.recursive;
-  look.offline = result.task.offline;
-  look.cache_dir = result.cache_dir;
-  look.self = result.self;
-  look.xattrs = std::move(result.xattrs);
-  look.entries = std::move(result.entries);
-  look.unknown = std::move(result.unknown);
-  return compare(look);
-}
-
 bool Engine::excluded(const Look& look, const std::string& name, bool is_dir) const {
   const RootState& root = *roots_[look.root];
   if (look.cache_dir && name != kCacheTagName) return true;
@@ -321,15 +295,14 @@ Status Engine::compare(Look& look) {
   std::vector<Entry> known;
   if (look.all) {
     // What is being captured may be neither in the list any more nor in the journal yet.
-    for (auto busy = busy_names_.lower_bound({look.dir, ""});
-         busy != busy_names_.end() && busy->first == look.dir; ++busy) {
+    for (auto busy = busy_names_.upper_bound({look.dir, look.after});
+         busy != busy_names_.end() && busy->first == look.dir &&
+         (look.upto.empty() || busy->second <= look.upto);
+         ++busy) {
       look_when_free(look, busy->second);
     }
-    TRY(state_.journal->for_each_entry(*open, look.dir, kHead, [&](const Entry& entry) {
-      known.push_back(entry);
-      return Visit::kContinue;
-    }));
-    if (look.dir == roots_[look.root]->root.node && look.entries.empty() && !known.empty()) {
+    TRY(known_names(look, known));
+    if (look.dir == roots_[look.root]->root.node && look.empty && !known.empty()) {
       TRY_ASSIGN(const bool same, is_known_root(look.root, look.dir_fd->get()));
       if (!same) {
         return root_lost(look.root,
@@ -362,30 +335,7 @@ Status Engine::compare(Look& look) {
     if (take_now) ++now;
     if (take_old) ++old;
   }
-  return compare_self(look);
-}
-
-// What nobody can look at stays what it was, until it can be looked at again.
-Status Engine::note_unknown(const Look& look, std::vector<Entry>& known) {
-  if (look.unknown.names.empty()) return {};
-  RootState& root = *roots_[look.root];
-  for (const Entry& entry : known) {
-    // The walk goes on from there when it can.
-    if (look.recursive && entry.type == FileType::kDir && look.unknown.contains(entry.name)) {
-      root.unlisted[entry.node] = true;
-    }
-  }
-  std::erase_if(known, [&](const Entry& entry) { return look.unknown.contains(entry.name); });
-  const auto& names = look.unknown.names;
-  const auto kept = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
-    return !excluded(look, name, false);
-  });
-  if (kept == names.end()) return {};
-  return cannot_look(look.root, look.dir, false,
-                     "cannot look at " + display_path(join_path(look.path, *kept)) +
-                         (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more"
-                                           : std::string()) +
-                         ": " + look.unknown.why + "; nothing there is taken as deleted");
+  return look.upto.empty() ? compare_self(look) : Status();
 }
 
 Status Engine::compare_name(Look& look, const std::string& name, const StatxResult* now,

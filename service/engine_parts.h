@@ -82,6 +82,9 @@ struct Engine::Look {
   std::string path;
   uint64_t epoch = 0;
   bool all = false, recursive = false, offline = false, cache_dir = false;
+  // With `all`: of a large directory only the names behind `after`, up to `upto` ("": to its end).
+  std::string after, upto;
+  bool empty = false;  // nothing at all is in the directory
   StatxResult self;
   std::optional<std::vector<Xattr>> xattrs;          // nullopt: not read, keep what is known
   std::vector<ScanEntry> entries;                    // sorted; of `names` only, unless `all`

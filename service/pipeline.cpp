@@ -28,26 +28,35 @@ bool Unknown::contains(const std::string& name) const {
 
 namespace {
 
+Status list(ScanTask& task) {
+  auto names = std::make_shared<NameList>();
+  TRY(for_each_name(task.dir_fd->get(), [&](std::string_view name) { names->add(name); }));
+  names->sort();
+  task.cache_dir = names->contains("CACHEDIR.TAG") && holds_cachedir_tag(task.dir_fd->get());
+  task.names = std::move(names);
+  return {};
+}
+
 ScanResult scan(ScanTask task) {
   ScanResult result;
-  const int dir_fd = task.dir_fd->get();
-  auto names = list_names(dir_fd);
+  if (!task.names) result.status = list(task);
   result.task = std::move(task);
-  if (!names.ok()) {
-    result.status = names.error();
-    return result;
-  }
-  std::sort(names->begin(), names->end());
-  result.entries.reserve(names->size());
-  for (std::string& name : *names) {
+  if (!result.status.ok()) return result;
+  const int dir_fd = result.task.dir_fd->get();
+  const NameList& names = *result.task.names;
+  result.first = result.task.next;
+  result.task.next = std::min(names.size(), result.first + kScanNamesMax);
+  result.entries.reserve(result.task.next - result.first);
+  for (size_t i = result.first; i < result.task.next; ++i) {
+    std::string name(names[i]);
     auto st = statx_name(dir_fd, name);
-    if (name == "CACHEDIR.TAG") result.cache_dir = holds_cachedir_tag(dir_fd);
     if (st.ok()) {
       result.entries.push_back({std::move(name), *st});
     } else if (st.error().code != ErrorCode::kNotFound) {
       result.unknown.add(name, st.error());
     }  // else it vanished since it was listed
   }
+  if (!result.is_last()) return result;
   if (auto xattrs = read_xattrs_of_name(dir_fd, "."); xattrs.ok()) {
     for (auto& [name, value] : *xattrs)
       result.xattrs.push_back({std::move(name), std::move(value)});

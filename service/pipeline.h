@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "service/capture.h"
+#include "service/name_list.h"
 
 namespace holdfast {
 
@@ -33,7 +34,10 @@ struct Unknown {
   bool contains(const std::string& name) const;
 };
 
-// Look at every name of one directory.
+// Of a large directory so many names are looked at, compared and captured before the next ones are.
+inline constexpr size_t kScanNamesMax = 8192;
+
+// Look at every name of one directory, or at the next ones of it.
 struct ScanTask {
   size_t root = 0;
   NodeId dir;
@@ -43,16 +47,21 @@ struct ScanTask {
   uint64_t generation = 0;
   bool recursive = false;
   bool offline = false;
+  std::shared_ptr<const NameList> names;  // all of them, once it was listed
+  size_t next = 0;                        // the first that was not looked at
+  bool cache_dir = false;                 // holds a valid CACHEDIR.TAG
 };
 
+// `entries` and `unknown` are what was found of the names from `first` to before `task.next`.
 struct ScanResult {
   ScanTask task;
   Status status;
-  StatxResult self;
-  std::vector<Xattr> xattrs;       // the directory's own
-  bool cache_dir = false;          // holds a valid CACHEDIR.TAG
+  StatxResult self;           // with the last names
+  std::vector<Xattr> xattrs;  // the directory's own, with the last names
+  size_t first = 0;
   std::vector<ScanEntry> entries;  // sorted by name
   Unknown unknown;
+  bool is_last() const { return !status.ok() || task.next == task.names->size(); }
 };
 
 using PipelineOutput = std::variant<ScanResult, CaptureOutput>;

@@ -122,13 +122,39 @@ const std::vector<Root>& Query::roots() {
   return *roots_;
 }
 
+// Where a directory is holds for many records in a row, and to find out takes some lookups for each
+// directory above it.
+Result<std::string> Query::dir_path(NodeId dir, Sequence at) {
+  constexpr size_t kPlacesBytesMax = 4 * 1024 * 1024;
+  const auto known = places_.find(dir);
+  if (known != places_.end() && known->second.since <= at &&
+      (known->second.until.value == 0 || at < known->second.until)) {
+    return known->second.path;
+  }
+  TRY_ASSIGN(Journal::DirPlace place, state_.journal->dir_place(txn_, dir, at));
+  places_bytes_ += sizeof place + place.path.size();
+  if (places_bytes_ > kPlacesBytesMax) {
+    places_.clear();
+    places_bytes_ = sizeof place + place.path.size();
+  }
+  return places_.insert_or_assign(dir, std::move(place)).first->second.path;
+}
+
+const std::string& Query::boot_id(uint32_t boot) {
+  if (!boot_ || boot_->first != boot) {
+    auto id = state_.journal->boot_id(txn_, boot);
+    boot_.emplace(boot, id.ok() ? *id : "");
+  }
+  return boot_->second;
+}
+
 std::pair<std::string, std::string> Query::place(const Record& record) {
   std::string root_name;
   for (const Root& root : roots()) {
     if (root.node == record.root) root_name = root.name;
   }
   if (!record.is_node_record() || record.node == record.root) return {root_name, ""};
-  auto dir = state_.journal->dir_path(txn_, record.parent, record.seq);
+  auto dir = dir_path(record.parent, record.seq);
   if (!dir.ok()) return {root_name, "?/" + record.name};
   return {root_name, join_path(*dir, record.name)};
 }
@@ -186,14 +212,17 @@ void put_note(Json& json, const Record& record) {
 }  // namespace
 
 Json Query::record(const Record& record) {
+  const auto [root, path] = place(record);
+  return this->record(record, root, path);
+}
+
+Json Query::record(const Record& record, const std::string& root, const std::string& path) {
   Json json;
   json["seq"] = record.seq.value;
   json["time"] = format_time(record.time_ns);
   json["wall"] = format_time(record.wall_ns);
-  auto boot = state_.journal->boot_id(txn_, record.boot);
-  json["boot_id"] = boot.ok() ? *boot : "";
+  json["boot_id"] = boot_id(record.boot);
   json["boottime_ns"] = record.boottime_ns;
-  const auto [root, path] = place(record);
   json["root"] = root;
   if (record.is_node_record()) put_path(json, "path", path);
   const bool link = record.kind == RecordKind::kLink;
@@ -230,7 +259,7 @@ Json Query::record(const Record& record) {
     }
   }
   if (record.kind == RecordKind::kRename) {
-    auto dir = state_.journal->dir_path(txn_, record.from_parent, Sequence{record.seq.value - 1});
+    auto dir = dir_path(record.from_parent, Sequence{record.seq.value - 1});
     put_path(json, "from", dir.ok() ? join_path(*dir, record.from_name) : record.from_name);
   }
   if (const auto amount_ns = clock_amount(record)) json["amount_ns"] = *amount_ns;

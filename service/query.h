@@ -46,15 +46,23 @@ class Query {
   Result<std::vector<Life>> lives(const UserPath& path) const;
 
   Json record(const Record& record);
+  // The same under a place that the caller knows.
+  Json record(const Record& record, const std::string& root, const std::string& path);
   // root and path of a record that is about a node, as of its own moment.
   std::pair<std::string, std::string> place(const Record& record);
   std::string user_path(const Record& record);  // absolute
   const std::vector<Root>& roots();
+  // Journal::dir_path(), remembered for as long as it holds.
+  Result<std::string> dir_path(NodeId dir, Sequence at);
 
  private:
+  const std::string& boot_id(uint32_t boot);
   State& state_;
   const LmdbTxn& txn_;
   std::optional<std::vector<Root>> roots_;
+  std::unordered_map<NodeId, Journal::DirPlace, NodeIdHash> places_;
+  size_t places_bytes_ = 0;                               // of their paths, at most
+  std::optional<std::pair<uint32_t, std::string>> boot_;  // of the last record
 };
 
 // `path` (lossy UTF-8), and `path_b64` where the bytes are no UTF-8.

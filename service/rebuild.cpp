@@ -138,7 +138,7 @@ Status Rebuild::build() {
   if (failed) return errno_error(failed.value(), "removing " + dir);
   TRY(make_directories(dir, 0700));
   TRY_ASSIGN(const auto env,
-             LmdbEnv::open(dir, kJournalMapBytes, kJournalTablesMax, LmdbSync::kNone));
+             LmdbEnv::open(dir, journal_map_bytes(), kJournalTablesMax, LmdbSync::kNone));
   TRY(fill(*env));
   TRY(env->sync());
   return sync_dir(dir);

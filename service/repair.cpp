@@ -65,7 +65,7 @@ OldJournal OldJournal::open(const std::string& state, const RepositoryInfo& info
   if (!looked.ok()) found.push_back(looked.error().message);
   if (found.size() > before) return old;
   const auto opened = [&]() -> Status {
-    TRY_ASSIGN(old.env_, LmdbEnv::open(dir, kJournalMapBytes, kJournalTablesMax));
+    TRY_ASSIGN(old.env_, LmdbEnv::open(dir, journal_map_bytes(), kJournalTablesMax));
     TRY_ASSIGN(old.journal_, Journal::open(*old.env_, info.key));
     TRY_ASSIGN(const Dbi packs, old.env_->table("packs"));
     TRY_ASSIGN(auto txn, old.env_->begin_read());

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 
 #include "base/fs.h"
 #include "base/lmdb_file.h"
@@ -39,6 +40,13 @@ Status check_file_system(const std::string& dir) {
 }
 
 }  // namespace
+
+uint64_t journal_map_bytes() {
+  constexpr uint64_t kMapBytes = 1ull << 40;
+  const char* text = std::getenv("HOLDFAST_JOURNAL_MAP_BYTES");
+  const uint64_t bytes = text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+  return bytes == 0 ? kMapBytes : bytes;
+}
 
 Result<std::string> resolve_state_dir(const std::string& dir) {
   char resolved[PATH_MAX];
@@ -160,7 +168,8 @@ Status open_journal(State& state, bool in_full, Log& log) {
   TRY(check_environment(state.dir, in_full, log));
   // Who holds the state's lock is alone: readers that it lists are of processes that are gone.
   ::unlink((state.dir + "/journal/lock.mdb").c_str());
-  TRY_ASSIGN(state.env, LmdbEnv::open(state.dir + "/journal", kJournalMapBytes, kJournalTablesMax));
+  TRY_ASSIGN(state.env,
+             LmdbEnv::open(state.dir + "/journal", journal_map_bytes(), kJournalTablesMax));
   TRY_ASSIGN(state.journal, Journal::open(*state.env, state.info.key));
   TRY_ASSIGN(const auto txn, state.env->begin_read());
   auto sound = state.journal->check_end(*txn);

@@ -10,7 +10,10 @@
 
 namespace holdfast {
 
-inline constexpr uint64_t kJournalMapBytes = 16ull << 30;  // address space; grows by itself
+// Address space, not memory. It grows by itself, but only while nobody reads, so that it is more to
+// begin with than a journal will ever be: some three thousand million versions.
+// HOLDFAST_JOURNAL_MAP_BYTES says otherwise (docs/limits.md).
+uint64_t journal_map_bytes();
 inline constexpr unsigned kJournalTablesMax = 32;
 
 // The directory's real path. kUnsupported on a file system that cannot hold a state.

@@ -153,7 +153,10 @@ Status Store::writable() const {
 
 Status Store::start_pack() {
   if (is_compacted(pack_)) {
-    return make_error(ErrorCode::kUnsupported, "the log has used up all numbers of packs");
+    return make_error(ErrorCode::kUnsupported,
+                      "the packs have come to their end: " + storage_->name(pack_ - 1) +
+                          " has the last number that there is. What they hold can be read and "
+                          "restored; watch with a new --state from here on");
   }
   TRY(storage_->create(pack_));
   pending_ = encode_pack_header(header_of(pack_));

@@ -114,6 +114,8 @@ class Store {
   Status roll_back();
   // Where packs are sealed, instead of kPackBytesTarget: smaller for tests of what happens then.
   void set_pack_bytes_target(uint64_t bytes) { pack_bytes_target_ = bytes; }
+  // The number of the first pack, while there is none: for tests of what happens at the last one.
+  void set_first_pack(uint32_t pack) { pack_ = pack; }
   uint64_t batch_bytes() const;  // appended since the last commit
 
   // --- compaction: the engine's thread, between batches (store/compaction.h) ---

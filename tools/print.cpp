@@ -92,10 +92,16 @@ std::string print_diff(const Json& difference) {
   const std::string change = text_of(difference, "change");
   const char* mark = change == "added"     ? "+"
                      : change == "removed" ? "-"
+                     : change == "renamed" ? "R"
                      : change == "attrib"  ? "a"
                                            : "M";
   const std::string slash = text_of(difference, "type") == "dir" ? "/" : "";
-  return std::string(mark) + " " + place_of(difference) + slash + "\n";
+  std::string line = std::string(mark) + " " + place_of(difference) + slash;
+  if (difference.contains("from")) {
+    line += "  from " + display_path(text_of(difference, "from")) + slash;
+  }
+  if (difference.contains("also")) line += "  " + text_of(difference, "also");
+  return line + "\n";
 }
 
 std::string print_status(const Json& status) {

@@ -1,4 +1,5 @@
 // What each kind of record does to the tables.
+#include "base/bytes.h"
 #include "tests/journal/journal_fixture.h"
 
 using namespace holdfast;
@@ -354,4 +355,20 @@ TEST_CASE_METHOD(JournalFixture, "extended attributes are sorted on the way in",
   must(try_append(record));
   REQUIRE(must(journal->record(reader(), record.seq)).xattrs.front().name == "user.a");
   REQUIRE(record.xattrs.front().name == "user.a");
+}
+
+TEST_CASE_METHOD(JournalFixture, "after the last sequence nothing is journaled", "[journal]") {
+  add_root();
+  const Dbi meta = table("meta");
+  std::string head_row(**must(env->begin_read())->get(meta, "head"));
+  set_le(head_row.data(), kSequenceMax.value - 1);
+  must(write().put(meta, "head", head_row));
+  const NodeId file = create(root, "last", 10);
+  REQUIRE(head().seq == kSequenceMax);
+  Record record = node_record(RecordKind::kModify, file, root, "last", 10);
+  const Status refused = try_append(record);
+  REQUIRE_FALSE(refused.ok());
+  REQUIRE(refused.error().code == ErrorCode::kUnsupported);
+  REQUIRE(head().seq == kSequenceMax);
+  REQUIRE(at(root, "last") == file);
 }

@@ -221,3 +221,24 @@ TEST_CASE("a roll back after a commit keeps the batch", "[store]") {
   REQUIRE(test.read("kept") == "kept");
   REQUIRE(test.findings(true).empty());
 }
+
+TEST_CASE("after the last pack's number nothing is written, and all can be read", "[store]") {
+  TestStore test;
+  test.pack_bytes_target = 1;  // each batch seals its pack
+  REQUIRE_OK(test.open());
+  test.store->set_first_pack(kCompactedPackMin - 2);
+  REQUIRE_OK(test.write({{"last but one"}}, "1"));
+  REQUIRE_OK(test.write({{"last"}}, "2"));
+  const auto require_end = [&] {
+    const Status refused = test.write({{"one more"}}, "3");
+    REQUIRE_FALSE(refused.ok());
+    REQUIRE(refused.error().code == ErrorCode::kUnsupported);
+    REQUIRE(test.disk->files.size() == 2);
+    REQUIRE(test.read("last but one") == "last but one");
+    REQUIRE(test.read("last") == "last");
+    REQUIRE(test.findings(true).empty());
+  };
+  require_end();
+  REQUIRE_OK(test.open());
+  require_end();
+}
