@@ -50,7 +50,10 @@ Result<uint64_t> LmdbTxn::entry_count(Dbi dbi) const {
 }
 
 ReadTxn::~ReadTxn() {
-  if (txn_) mdb_txn_abort(txn_);
+  if (!txn_) return;
+  mdb_txn_abort(txn_);
+  const std::lock_guard lock(env_.reads_mutex_);
+  env_.reads_.erase(env_.reads_.find(sees_));
 }
 
 WriteTxn::~WriteTxn() {
@@ -209,11 +212,15 @@ Result<Dbi> LmdbEnv::table(const char* name) {
 }
 
 Result<std::unique_ptr<ReadTxn>> LmdbEnv::begin_read() {
-  std::unique_ptr<ReadTxn> txn(new ReadTxn);
+  std::unique_ptr<ReadTxn> txn(new ReadTxn(*this));
   txn->alive_ = std::shared_lock(resize_);
+  // Begun and entered in one go, so that oldest_read() misses nobody.
+  const std::lock_guard lock(reads_mutex_);
   if (int code = mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn->txn_); code != 0) {
     return lmdb_error(code, "starting to read the journal");
   }
+  txn->sees_ = mdb_txn_id(txn->txn_);
+  reads_.insert(txn->sees_);
   return txn;
 }
 
@@ -232,17 +239,28 @@ void LmdbEnv::grow_if_needed() {
   if (moving) mdb_env_set_mapsize(env_, map_bytes() * 2);
 }
 
-Status LmdbEnv::sync() {
-  if (int code = mdb_env_sync(env_, 1); code != 0) return lmdb_error(code, "syncing the journal");
-  return {};
-}
-
 uint64_t LmdbEnv::used_bytes() const {
   MDB_envinfo info{};
   MDB_stat stat{};
   mdb_env_info(env_, &info);
   mdb_env_stat(env_, &stat);
   return (uint64_t{info.me_last_pgno} + 1) * stat.ms_psize;
+}
+
+Status LmdbEnv::sync() {
+  if (int code = mdb_env_sync(env_, 1); code != 0) return lmdb_error(code, "syncing the journal");
+  return {};
+}
+
+uint64_t LmdbEnv::last_commit() const {
+  MDB_envinfo info{};
+  mdb_env_info(env_, &info);
+  return info.me_last_txnid;
+}
+
+uint64_t LmdbEnv::oldest_read() const {
+  const std::lock_guard lock(reads_mutex_);
+  return reads_.empty() ? last_commit() : *reads_.begin();
 }
 
 uint64_t LmdbEnv::map_bytes() const {

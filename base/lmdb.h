@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
@@ -48,7 +50,9 @@ class ReadTxn final : public LmdbTxn {
 
  private:
   friend class LmdbEnv;
-  ReadTxn() = default;
+  explicit ReadTxn(LmdbEnv& env) : env_(env) {}
+  LmdbEnv& env_;
+  uint64_t sees_ = 0;
   std::shared_lock<std::shared_mutex> alive_;
 };
 
@@ -108,15 +112,21 @@ class LmdbEnv {
   Result<Dbi> table(const char* name);  // creates it where missing; not while a WriteTxn is alive
   Result<std::unique_ptr<ReadTxn>> begin_read();
   Result<std::unique_ptr<WriteTxn>> begin_write();
-  Status sync();  // all that is committed becomes durable
   uint64_t used_bytes() const;
   uint64_t map_bytes() const;
+  Status sync();  // all that was committed is durable on return
+  // Commits are numbered. The state that the oldest living ReadTxn sees; without one the last.
+  uint64_t last_commit() const;
+  uint64_t oldest_read() const;
 
  private:
+  friend class ReadTxn;
   LmdbEnv() = default;
   void grow_if_needed();
   MDB_env* env_ = nullptr;
   std::shared_mutex resize_;  // shared by readers, exclusive while the map moves
+  mutable std::mutex reads_mutex_;
+  std::multiset<uint64_t> reads_;  // what each living ReadTxn sees
 };
 
 }  // namespace holdfast

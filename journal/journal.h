@@ -30,6 +30,7 @@
 #include "base/lmdb.h"
 #include "base/result.h"
 #include "journal/record.h"
+#include "journal/retention.h"
 
 namespace holdfast {
 
@@ -202,6 +203,18 @@ class Journal {
   // Quick: the head and the newest record fit each other and the repository's key. kDamaged, where
   // this is not the journal of this repository, or its end is not what was written.
   Status check_end(const LmdbTxn& txn) const;
+  // --- retention (journal_live.cpp) ---
+  // What the policy, the snapshots and the present keep, as of now.
+  Result<Kept> kept(const LmdbTxn& txn, const RetentionPolicy& policy, int64_t now_ns) const;
+  // Whether a kept moment sees this version of a file under any of its names. Slow: for the odd
+  // record whose content is missing.
+  Result<bool> is_seen(const LmdbTxn& txn, const Record& version, const Kept& kept) const;
+  // Records of files whose content is kept, in the order of names; one may come more than once. A
+  // walk in steps, so that no transaction lives long: `position` says where the last step ended (""
+  // at first). False: that was the end. What is journaled meanwhile may be missing.
+  Result<bool> visit_kept(const LmdbTxn& txn, const Kept& kept, std::string& position,
+                          size_t rows_max, const std::function<Status(const Record&)>& visit) const;
+
   // Verifies tables against records: dense sequence, chain, logical time increasing, each table
   // entry explained by a record and each record by its table entries. Each finding is one call.
   Status check(const LmdbTxn& txn, const std::function<void(const std::string&)>& finding) const;
@@ -235,6 +248,9 @@ class Journal {
   Result<std::optional<EntryAt>> entry_at(const LmdbTxn& txn, NodeId parent, std::string_view name,
                                           Sequence at) const;
   Result<std::optional<Sequence>> version_seq(const LmdbTxn& txn, NodeId node, Sequence at) const;
+  struct NameRow;
+  Status visit_name(const LmdbTxn& txn, const Kept& kept, const std::vector<NameRow>& rows,
+                    const std::function<Status(const Record&)>& visit) const;
   Result<uint32_t> count_names(const LmdbTxn& txn, NodeId node) const;
 
   ChunkKey key_{};

@@ -114,6 +114,7 @@ Status Api::handle(const ApiRequest& request, ApiSink& sink) {
       {"DELETE", "/v1/snapshots", &Api::snapshot_remove},
       {"POST", "/v1/restore", &Api::restore},
       {"POST", "/v1/check", &Api::check},
+      {"POST", "/v1/prune", &Api::prune},
       {"POST", "/v1/verify", &Api::verify},
       {"POST", "/v1/accept", &Api::accept},
   };

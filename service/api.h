@@ -8,6 +8,7 @@
 //   GET    /v1/cat?path=&at=               GET    /v1/diff?a=&b=&path=
 //   GET    /v1/snapshots                   POST   /v1/snapshots?message=&tag=k=v
 //   DELETE /v1/snapshots?name=             POST   /v1/check?read_data=
+//   POST   /v1/prune?dry_run=&all=&hourly=&daily=&weekly=&monthly=&last=&grace=
 //   POST   /v1/verify?path=&at=&heal=&rate=  POST  /v1/accept?path=
 //   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
 //
@@ -24,6 +25,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "service/gate.h"
+#include "service/prune.h"
 #include "service/query.h"
 #include "service/scrub.h"
 
@@ -59,6 +61,11 @@ class Api {
   Status handle(const ApiRequest& request, ApiSink& sink);
   // Where the scrub of this process stands; without one, the state directory tells.
   void tell_scrub(std::function<ScrubState()> scrub) { scrub_ = std::move(scrub); }
+  // This process's pruner and the policy of its configuration; without one, a request has its own.
+  void tell_pruner(Pruner& pruner, const RetentionPolicy& policy) {
+    pruner_ = &pruner;
+    policy_ = policy;
+  }
 
  private:
   Status status(const ApiRequest& request, ApiSink& sink);
@@ -73,6 +80,7 @@ class Api {
   Status diff(const ApiRequest& request, ApiSink& sink);
   Status restore(const ApiRequest& request, ApiSink& sink);
   Status check(const ApiRequest& request, ApiSink& sink);
+  Status prune(const ApiRequest& request, ApiSink& sink);
   Status verify(const ApiRequest& request, ApiSink& sink);
   Status accept(const ApiRequest& request, ApiSink& sink);
   Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
@@ -83,6 +91,8 @@ class Api {
   Gate& gate_;
   const Clock& clock_;
   std::function<ScrubState()> scrub_;
+  Pruner* pruner_ = nullptr;
+  RetentionPolicy policy_ = kDefaultRetention;
 };
 
 }  // namespace holdfast

@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "service/api.h"
 #include "service/progress.h"
+#include "service/pruned.h"
 #include "service/repository.h"
 
 namespace holdfast {
@@ -15,15 +16,20 @@ namespace {
 // Every content that a record refers to must be found, through all levels of its recipes.
 class ContentCheck {
  public:
-  ContentCheck(State& state, const LmdbTxn& txn,
+  ContentCheck(State& state, const LmdbTxn& txn, Pruned pruned,
                const std::function<void(const std::string&)>& finding)
-      : state_(state), txn_(txn), reader_(*state.store, txn), finding_(finding) {}
+      : state_(state),
+        txn_(txn),
+        reader_(*state.store, txn),
+        pruned_(std::move(pruned)),
+        finding_(finding) {}
 
   void check(const Record& record) {
     if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe)
       return;
     std::string missing;
     if (!complete(record.content.id, record.content.kind == ContentKind::kRecipe, missing)) {
+      if (pruned_.has(*state_.journal, txn_, record)) return;
       finding_("record @" + std::to_string(record.seq.value) + " (" + display_path(record.name) +
                "): content is missing: " + missing);
     }
@@ -31,7 +37,8 @@ class ContentCheck {
 
  private:
   bool complete(const ChunkId& id, bool recipe, std::string& missing) {
-    if (!state_.store->has(txn_, id)) {
+    const auto place = state_.store->locate(txn_, id);
+    if (!place.ok() || !*place) {
       const auto lost = state_.journal->lost_since(txn_, id);
       if (lost.ok() && *lost) return true;  // a repair has told
       missing = "chunk " + to_hex(id.bytes.data(), 16) + " is in no pack";
@@ -58,6 +65,7 @@ class ContentCheck {
   State& state_;
   const LmdbTxn& txn_;
   ChunkReader reader_;
+  const Pruned pruned_;
   const std::function<void(const std::string&)>& finding_;
   std::unordered_set<ChunkId, ChunkIdHash> sound_;  // recipes that were found complete
 };
@@ -98,7 +106,8 @@ Status Api::check(const ApiRequest& request, ApiSink& sink) {
     if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) finding(*flaw);
     if (const auto flaw = scrub_flaw(state_.dir)) finding(*flaw);
     TRY(state_.journal->check(*txn, finding));
-    ContentCheck contents(state_, *txn, finding);
+    TRY_ASSIGN(Pruned pruned, Pruned::load(*state_.journal, *txn));
+    ContentCheck contents(state_, *txn, std::move(pruned), finding);
     TRY(state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
       contents.check(record);
       ++records;

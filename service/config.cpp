@@ -75,7 +75,6 @@ Status read_retention(const ConfigSection& top, Config& config) {
   TRY_ASSIGN(retention.weekly, section->count("weekly"));
   TRY_ASSIGN(retention.monthly, section->count("monthly"));
   TRY_ASSIGN(retention.last, section->count("last"));
-  config.not_yet.emplace_back("retention");
   return {};
 }
 

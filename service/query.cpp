@@ -211,7 +211,14 @@ Json Query::record(const Record& record) {
     json["gid"] = record.stat.gid;
     json["inode"] = record.stat.inode;
     json["hash"] = hash_text(record.hash);
-    json["stored"] = record.content.stored() || record.type != FileType::kFile;
+    const bool is_chunk =
+        record.content.kind == ContentKind::kChunk || record.content.kind == ContentKind::kRecipe;
+    bool stored = record.content.stored() || record.type != FileType::kFile;
+    if (is_chunk) {  // it may have been pruned
+      const auto place = state_.store->locate(txn_, record.content.id);
+      stored = place.ok() && place->has_value();
+    }
+    json["stored"] = stored;
     if (record.type == FileType::kSymlink) put_path(json, "target", record.link_target);
   }
   json["flags"] = flags;

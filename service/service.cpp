@@ -246,6 +246,9 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   Api api(*state, gate, clock);
   auto scrub = std::make_unique<Scrub>(*state, gate, clock, log, options.scrub);
   api.tell_scrub([&scrub] { return scrub->at(); });
+  Pruner pruner(*state, gate, clock);
+  api.tell_pruner(pruner, options.retention.value_or(kDefaultRetention));
+  auto schedule = std::make_unique<PruneSchedule>(pruner, options.retention, *state, clock, log);
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   log.info("state " + state->dir + ", ready");
   engine.flush([&](Result<Sequence> result) {
@@ -257,6 +260,8 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   log.info("stopping");
   auto stopped = engine.stop();
   gate.close();
+  pruner.cancel();
+  schedule.reset();
   server.reset();
   scrub.reset();
   return stopped;

@@ -2,12 +2,14 @@
 // SIGTERM or SIGINT asked it to stop and everything is committed.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/result.h"
+#include "journal/retention.h"
 #include "service/engine.h"
 #include "service/scrub.h"
 
@@ -17,6 +19,7 @@ struct ServiceOptions {
   std::string state_dir;
   std::vector<RootSpec> roots;
   ScrubOptions scrub;
+  std::optional<RetentionPolicy> retention;  // none: nothing is pruned by itself
   Backend backend = Backend::kAuto;
 };
 

@@ -195,6 +195,7 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
     TRY(state->journal->recount(*txn));  // of a version before that did not keep it
     TRY(txn->commit());
   }
+  TRY(state->store->remove_unfinished());
   for (const std::string& note : state->store->replay_notes()) log.warn(note);
   if (state->replayed_batches > 0) {
     log.info("recovered " + std::to_string(state->replayed_batches) +

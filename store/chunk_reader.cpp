@@ -68,7 +68,9 @@ Result<std::string_view> ChunkReader::find(const ChunkId& id, std::optional<Chun
                                            bool verify_id) {
   TRY_ASSIGN(const auto location, store_.locate(txn_, id));
   if (!location) {
-    return make_error(ErrorCode::kNotFound, "the store has no chunk " + hex(id));
+    return make_error(ErrorCode::kNotFound, "the store has no chunk " + hex(id) +
+                                                " (any more): what needed it was pruned, or is "
+                                                "lost, which holdfast check tells");
   }
   TRY_ASSIGN(const CachedFrame* cached, cache_->frame(store_, *location));
   const auto damaged = [&](const std::string& why) {
@@ -141,6 +143,28 @@ Status ChunkReader::content(const ContentRef& ref,
                           "the recipe " + hex(part.id) + " does not fit the one that names it");
       }
       stack.push_back({std::move(below), 0});
+    }
+  }
+  return {};
+}
+
+Status ChunkReader::chunks(const ContentRef& ref,
+                           const std::function<Result<bool>(const ChunkId&, ChunkKind)>& visit) {
+  if (ref.kind != ContentKind::kChunk && ref.kind != ContentKind::kRecipe) return {};
+  const bool is_recipe = ref.kind == ContentKind::kRecipe;
+  TRY_ASSIGN(const bool wanted, visit(ref.id, is_recipe ? ChunkKind::kRecipe : ChunkKind::kData));
+  if (!is_recipe || !wanted) return {};
+  std::vector<ChunkId> recipes{ref.id};
+  while (!recipes.empty()) {
+    const ChunkId id = recipes.back();
+    recipes.pop_back();
+    TRY_ASSIGN(const Recipe open, recipe(id));
+    for (const Part& part : open.parts) {
+      if (part.kind == PartKind::kHole) continue;
+      const bool deeper = part.kind == PartKind::kRecipe;
+      TRY_ASSIGN(const bool descend,
+                 visit(part.id, deeper ? ChunkKind::kRecipe : ChunkKind::kData));
+      if (deeper && descend) recipes.push_back(part.id);
     }
   }
   return {};

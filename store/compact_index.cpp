@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "store/compaction.h"
 #include "store/store.h"
 
 namespace holdfast {
@@ -99,6 +100,42 @@ Status Store::condemn(WriteTxn& txn, uint32_t pack) {
 Status Store::forget_pack(WriteTxn& txn, uint32_t pack) {
   condemned_.erase(pack);
   return txn.remove(packs_, pack_index_key(pack));
+}
+
+// A pack that the index does not know goes only where all that it stands for is there without it.
+Status Store::remove_unfinished() {
+  TRY_ASSIGN(const auto txn, env_->begin_read());
+  TRY_ASSIGN(const auto known, packs(*txn));
+  TRY_ASSIGN(const std::vector<uint32_t> listed, storage_->list());
+  const auto is_there = [&](uint32_t pack) {
+    return std::binary_search(listed.begin(), listed.end(), pack);
+  };
+  if (listed.empty() || !is_compacted(listed.back())) return {};
+  TRY_ASSIGN(const auto complete, pack_ranges(*storage_, info_));
+  for (const uint32_t pack : listed) {
+    if (!is_compacted(pack) || known.contains(pack)) continue;
+    const auto whole = std::find_if(complete.begin(), complete.end(),
+                                    [&](const PackRange& range) { return range.pack == pack; });
+    bool needed = false;
+    if (whole != complete.end()) {
+      std::vector<PackRange> others;
+      for (const auto& [other, entry] : known) {
+        if (!is_there(other)) continue;
+        others.push_back(is_compacted(other) ? PackRange{other, entry.first, entry.last}
+                                             : PackRange{other, other, other});
+      }
+      const auto chosen = choose_packs(std::move(others));
+      needed = chosen.empty() || chosen.back().last < whole->last;
+    }
+    if (needed) {
+      notes_.push_back("the index does not know " + storage_->name(pack) +
+                       ", and packs that it stands for are not there: run holdfast rebuild");
+      continue;
+    }
+    TRY(storage_->remove(pack));
+    notes_.push_back("removed " + storage_->name(pack) + ": writing it anew was not finished");
+  }
+  return {};
 }
 
 }  // namespace holdfast

@@ -134,6 +134,9 @@ class Store {
   Status drop_chunk(WriteTxn& txn, const ChunkId& id, uint32_t pack);  // where it is there still
   Status condemn(WriteTxn& txn, uint32_t pack);
   Status forget_pack(WriteTxn& txn, uint32_t pack);  // its file is gone
+  // At start: removes compacted packs that were not finished, or that the index was not moved to.
+  // What is kept because the log is not whole without it leaves a line in replay_notes().
+  Status remove_unfinished();
 
   Position end() const;  // where the next frame goes
 
@@ -238,6 +241,10 @@ class ChunkReader {
   // the length of each hole. Stops at the first error, its own or the callbacks'.
   Status content(const ContentRef& ref, const std::function<Status(std::string_view)>& data,
                  const std::function<Status(uint64_t)>& hole);
+  // The chunks that the content is made of, its recipes included. The visitor says of a recipe
+  // whether what it names is of interest, too.
+  Status chunks(const ContentRef& ref,
+                const std::function<Result<bool>(const ChunkId&, ChunkKind)>& visit);
 
  private:
   struct Cache;

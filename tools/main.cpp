@@ -93,6 +93,33 @@ Result<RootSpec> root_of(const std::string& argument, const std::vector<std::str
   return root;
 }
 
+// What is not named keeps nothing beyond `all`.
+RetentionPolicy policy_of(const RetentionConfig& config) {
+  RetentionPolicy policy;
+  policy.all_ns = config.all_ns.value_or(policy.all_ns);
+  policy.hourly = config.hourly.value_or(0);
+  policy.daily = config.daily.value_or(0);
+  policy.weekly = config.weekly.value_or(0);
+  policy.monthly = config.monthly.value_or(0);
+  policy.last = config.last.value_or(1);
+  return policy;
+}
+
+// A command whose service may have another configuration, or that runs without one.
+void put_policy(const Config& config, ApiRequest& request) {
+  if (!config.retention) return;
+  const RetentionPolicy policy = policy_of(*config.retention);
+  const auto put = [&](const char* key, const std::string& value) {
+    if (request.get(key).empty()) request.params.emplace_back(key, value);
+  };
+  put("all", std::to_string(policy.all_ns / 1'000'000'000) + "s");
+  put("hourly", std::to_string(policy.hourly));
+  put("daily", std::to_string(policy.daily));
+  put("weekly", std::to_string(policy.weekly));
+  put("monthly", std::to_string(policy.monthly));
+  put("last", std::to_string(policy.last));
+}
+
 int run_watch(const Arguments& arguments) {
   auto config = load_config(arguments);
   if (!config.ok()) return report(config.error());
@@ -135,6 +162,7 @@ int run_watch(const Arguments& arguments) {
     }
     options.scrub.rate_bytes = *rate;
   }
+  if (config->retention) options.retention = policy_of(*config->retention);
   auto backend = backend_of_name(arguments.backend);
   if (!backend.ok()) return report(backend.error());
   options.backend = *backend;
@@ -181,6 +209,7 @@ int run_command(Arguments& arguments, Printer print) {
   request.params.emplace_back("cwd", working_directory());
   for (const std::string& path : arguments.paths) request.params.emplace_back("path", path);
   for (const std::string& tag : arguments.tags) request.params.emplace_back("tag", tag);
+  if (request.path == "/v1/prune") put_policy(*config, request);
   const bool raw = request.path == "/v1/cat";
   auto log = make_stderr_log(arguments.verbose ? LogLevel::kInfo : LogLevel::kWarn);
   int code = 0;
@@ -373,6 +402,22 @@ void add_truth_commands(CLI::App& app, Arguments& arguments, std::vector<Command
                    "read and verify every stored byte");
   check->footer("Example: holdfast check --read-data");
   commands.push_back({check, "POST", "/v1/check", print_check});
+
+  auto* prune = app.add_subcommand("prune", "drop contents that no kept moment needs, free space")
+                    ->fallthrough();
+  switch_parameter(prune, arguments, "--dry-run", "dry_run", "only say what would go");
+  parameter(prune, arguments, "--all", "all", "keep every moment of this time (48h)");
+  parameter(prune, arguments, "--hourly", "hourly", "and the beginnings of so many hours");
+  parameter(prune, arguments, "--daily", "daily", "of so many days");
+  parameter(prune, arguments, "--weekly", "weekly", "of so many weeks");
+  parameter(prune, arguments, "--monthly", "monthly", "of so many months");
+  parameter(prune, arguments, "--last", "last", "and so many newest contents of each file");
+  parameter(prune, arguments, "--grace", "grace", "keep old pack files for this long (1m)");
+  prune->footer(
+      "Without these, [retention] of the configuration says what is kept; without that: 48h, 72\n"
+      "hours, 30 days, 12 weeks, 12 months, 7 contents. Snapshots and open verdicts keep theirs.\n"
+      "Examples:\n  holdfast prune --dry-run\n  holdfast prune --all 7d --daily 90");
+  commands.push_back({prune, "POST", "/v1/prune", print_prune});
 }
 
 // What works on the state as files, without opening it.

@@ -194,6 +194,29 @@ std::string print_check(const Json& result) {
   return text + (result["clean"].get<bool>() ? "clean\n" : "");
 }
 
+std::string print_prune(const Json& result) {
+  const Json& kept = result["kept"];
+  const bool dry = result["dry_run"].get<bool>();
+  const auto bytes = [&](const char* key) { return words_for_bytes(number_of(result, key)); };
+  std::string text = "kept: everything from @" + std::to_string(number_of(kept, "since")) +
+                     " on, " + counted(kept["moments"].size(), "moment") +
+                     " before that, and of each file that is there its newest " +
+                     std::to_string(number_of(kept, "last")) + "\n";
+  text += bytes("dead_bytes") + " of " + bytes("bytes_before") + " are not needed any more\n";
+  const uint64_t packs = number_of(result, "packs_rewritten");
+  if (packs == 0) return text + "no pack is worth rewriting for that\n";
+  text += (dry ? "would rewrite " : "rewrote ") + counted(packs, "pack") + " of " +
+          bytes("bytes_rewritten") + (dry ? " as about " : " as ") +
+          std::to_string(number_of(result, "packs_written")) + " of " + bytes("bytes_written") +
+          "\n";
+  if (dry) return text;
+  text += bytes("bytes_freed") + " freed";
+  if (number_of(result, "bytes_waiting") > 0) {
+    text += ", " + bytes("bytes_waiting") + " follow when nobody reads them any more";
+  }
+  return text + "\n";
+}
+
 std::string print_verify(const Json& result) {
   std::string text = "verified " + counted(number_of(result, "files"), "name") + ", " +
                      words_for_bytes(number_of(result, "bytes")) + " read, against @" +

@@ -15,6 +15,7 @@ std::string print_status(const Json& status);
 std::string print_snapshot(const Json& snapshot);
 std::string print_restore(const Json& result);
 std::string print_check(const Json& result);
+std::string print_prune(const Json& result);
 std::string print_verify(const Json& result);
 std::string print_accept(const Json& result);
 

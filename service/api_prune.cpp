@@ -1,0 +1,139 @@
+// Pruning as a request, and once a day.
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/fs.h"
+#include "base/path.h"
+#include "journal/time_spec.h"
+#include "service/api.h"
+#include "service/progress.h"
+#include "service/prune.h"
+#include "service/words.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr int64_t kEveryNs = 24LL * 3600 * 1'000'000'000;
+constexpr auto kLookEvery = std::chrono::seconds(20);
+constexpr size_t kMarkBytesMax = 64;
+
+std::string mark_of(const std::string& state_dir) { return state_dir + "/pruned"; }
+
+Status read_count(const ApiRequest& request, const char* key, uint32_t& count) {
+  const std::string text = request.get(key);
+  if (text.empty()) return {};
+  uint64_t number = 0;
+  for (const char digit : text) {
+    if (digit < '0' || digit > '9' || number > 1'000'000) {
+      return make_error(ErrorCode::kUsage, "--" + std::string(key) + " is a number, not \"" +
+                                               display_path(text) + "\"");
+    }
+    number = number * 10 + static_cast<uint64_t>(digit - '0');
+  }
+  count = static_cast<uint32_t>(std::min<uint64_t>(number, 1'000'000));
+  return {};
+}
+
+Status read_policy(const ApiRequest& request, RetentionPolicy& policy) {
+  if (const std::string all = request.get("all"); !all.empty()) {
+    TRY_ASSIGN(policy.all_ns, parse_duration_ns(all));
+  }
+  TRY(read_count(request, "hourly", policy.hourly));
+  TRY(read_count(request, "daily", policy.daily));
+  TRY(read_count(request, "weekly", policy.weekly));
+  TRY(read_count(request, "monthly", policy.monthly));
+  return read_count(request, "last", policy.last);
+}
+
+}  // namespace
+
+Status Api::prune(const ApiRequest& request, ApiSink& sink) {
+  PruneOptions options;
+  options.policy = policy_;
+  options.dry_run = request.flag("dry_run");
+  TRY(read_policy(request, options.policy));
+  if (const std::string grace = request.get("grace"); !grace.empty()) {
+    TRY_ASSIGN(options.grace_ns, parse_duration_ns(grace));
+  }
+  std::optional<Pruner> own;
+  if (pruner_ == nullptr) own.emplace(state_, gate_, clock_);
+  Pruner& pruner = pruner_ != nullptr ? *pruner_ : *own;
+  Result<PruneResult> result = PruneResult{};
+  with_progress(
+      sink,
+      [&] {
+        if (sink.cancelled()) pruner.cancel();
+        const Pruner::Counts& counts = pruner.counts();
+        return Json{{"versions", counts.marked.load()},
+                    {"packs", counts.packs_done.load()},
+                    {"of", counts.packs.load()}};
+      },
+      [&] { result = pruner.run(options); });
+  if (!result.ok()) return result.error();
+  sink.write(json_line(prune_json(*result, options.dry_run)));
+  return {};
+}
+
+PruneSchedule::PruneSchedule(Pruner& pruner, const std::optional<RetentionPolicy>& policy,
+                             State& state, const Clock& clock, Log& log)
+    : pruner_(pruner), policy_(policy), state_(state), clock_(clock), log_(log) {
+  thread_ = std::thread([this] { work(); });
+}
+
+PruneSchedule::~PruneSchedule() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void PruneSchedule::work() {
+  const PruneOptions defaults;
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      if (changed_.wait_for(lock, kLookEvery, [&] { return stopping_; })) return;
+    }
+    if (auto freed = pruner_.remove_condemned(defaults.grace_ns); !freed.ok()) {
+      log_.warn("deleting packs that nobody needs: " + freed.error().message);
+    } else if (*freed > 0) {
+      log_.info("pruned packs are gone, " + words_for_bytes(*freed) + " are free");
+    }
+    if (policy_) prune();
+  }
+}
+
+// The time of the last run is that of a file, which a restart finds.
+void PruneSchedule::prune() {
+  const std::string mark = mark_of(state_.dir);
+  const int64_t now_ns = clock_.wall_ns();
+  int64_t last_ns = 0;
+  if (const auto text = read_whole_file(mark, kMarkBytesMax); text.ok()) {
+    last_ns = std::strtoll(text->c_str(), nullptr, 10);
+  }
+  if (last_ns <= now_ns && now_ns - last_ns < kEveryNs) return;
+  if (auto kept = write_file_durably(mark, std::to_string(now_ns) + "\n", 0600); !kept.ok()) {
+    log_.warn("keeping when was pruned: " + kept.error().message);
+    return;
+  }
+  if (last_ns == 0) return;  // a state that is new has nothing to prune
+  PruneOptions options;
+  options.policy = *policy_;
+  const auto result = pruner_.run(options);
+  if (!result.ok()) {
+    if (result.error().code != ErrorCode::kInterrupted) {
+      log_.error("pruning: " + result.error().message);
+    }
+    return;
+  }
+  log_.info("pruned: " + words_for_bytes(result->dead_bytes) + " were not needed, " +
+            std::to_string(result->packs_rewritten) + " packs became " +
+            std::to_string(result->packs_written) + ", " +
+            words_for_bytes(result->bytes_freed + result->bytes_waiting) + " go, " +
+            words_for_bytes(result->bytes_written) + " came");
+}
+
+}  // namespace holdfast

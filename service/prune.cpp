@@ -1,0 +1,449 @@
+#include "service/prune.h"
+
+#include <algorithm>
+
+#include "service/words.h"
+
+namespace holdfast {
+
+namespace {
+
+// What a rewritten pack is compressed with: it is done once, and read for years.
+constexpr int kCompactionLevel = 6;
+// A pack is worth rewriting where that frees at least this share of it, or where it is small and
+// can be put together with its neighbours.
+constexpr uint64_t kDeadPercentMin = 20;
+constexpr uint64_t kFreedBytesMin = 64 * 1024;
+constexpr uint64_t kSmallPackBytes = kPackBytesTarget / 4;
+constexpr size_t kSmallPacksMin = 8;
+constexpr uint64_t kGroupChunksMax = 300'000;  // some 20 MB while they are moved
+constexpr size_t kRowsPerStep = 4096;
+constexpr size_t kMovesPerTxn = 1000;
+constexpr int64_t kNoTimeout = INT64_MAX / 4;
+
+}  // namespace
+
+// What is copied into one new pack.
+struct Pruner::Copy {
+  std::unique_ptr<CompactedPackWriter> writer;
+  PackRange range;
+  std::vector<ChunkLocation> from;  // of each chunk of the writer, in its order
+  std::map<uint32_t, std::vector<ChunkId>> dead;
+  std::unique_ptr<ReadTxn> txn;
+};
+
+bool Pruner::Unit::is_small() const {
+  return bytes - use.data_bytes + use.live_bytes < kSmallPackBytes;
+}
+
+bool Pruner::Unit::worth_it() const {
+  const uint64_t dead = use.data_bytes - use.live_bytes;
+  return packs.size() > 1 || (dead >= kFreedBytesMin && dead * 100 >= bytes * kDeadPercentMin);
+}
+
+bool Pruner::Group::worth_it() const {
+  return units.size() >= kSmallPacksMin ||
+         std::any_of(units.begin(), units.end(), [](const Unit& unit) { return unit.worth_it(); });
+}
+
+Status Pruner::stop_if_cancelled() const {
+  if (!cancelled_) return {};
+  return make_error(ErrorCode::kInterrupted, "pruning was stopped; what it has done stays done");
+}
+
+Status Pruner::change(const std::function<Status(Store&, WriteTxn&)>& change) {
+  return gate_.with_engine(
+      [change](Engine& engine, const Gate::Done& done) { done(engine.with_store(change)); });
+}
+
+Status Pruner::leave(const std::vector<uint32_t>& packs) {
+  return gate_.with_engine([packs](Engine& engine, const Gate::Done& done) {
+    engine.set_leaving(packs);
+    done({});
+  });
+}
+
+Result<PruneResult> Pruner::run(const PruneOptions& options) {
+  const std::unique_lock alone(running_, std::try_to_lock);
+  if (!alone) return make_error(ErrorCode::kBusy, "a prune is under way already");
+  cancelled_ = false;
+  PruneResult result;
+  TRY(begin(options, result));
+  const std::vector<Group> groups = plan();
+  for (const Unit& unit : units_) result.dead_bytes += unit.use.data_bytes - unit.use.live_bytes;
+  for (const Group& group : groups) counts_.packs += group.units.size();
+  Status status;
+  for (const Group& group : groups) {
+    if (options.dry_run) {
+      result.packs_rewritten += group.units.size();
+      result.bytes_rewritten += group.bytes;
+      result.bytes_written += group.live_bytes;
+      ++result.packs_written;
+      continue;
+    }
+    status = stop_if_cancelled();
+    if (status.ok()) status = compact(group, result);
+    if (!status.ok()) break;
+    counts_.packs_done += group.units.size();
+  }
+  live_ = {};
+  units_.clear();
+  if (options.dry_run) return result;
+  if (auto left = leave({}); status.ok()) status = left;
+  if (!status.ok()) return status.error();
+  TRY_ASSIGN(result.bytes_freed, remove_condemned_now(options.grace_ns));
+  TRY_ASSIGN(const auto txn, state_.env->begin_read());
+  TRY_ASSIGN(const auto packs, state_.store->packs(*txn));
+  for (const auto& [pack, entry] : packs) {
+    if (entry.condemned) result.bytes_waiting += entry.bytes;
+  }
+  return result;
+}
+
+Status Pruner::begin(const PruneOptions& options, PruneResult& result) {
+  counts_.marked = counts_.packs = counts_.packs_done = 0;
+  {
+    TRY_ASSIGN(const auto txn, state_.env->begin_read());
+    TRY_ASSIGN(const Head head, state_.journal->head(*txn));
+    marked_until_ = head.seq;
+    TRY_ASSIGN(result.kept, state_.journal->kept(*txn, options.policy,
+                                                 std::max(clock_.wall_ns(), head.time_ns)));
+  }
+  if (!options.dry_run) {
+    const std::string note = std::string(kPruneNote) + words_for_kept(result.kept);
+    TRY(gate_.with_engine(
+        [note](Engine& engine, const Gate::Done& done) { done(engine.seal_pack(note)); }));
+  }
+  TRY(scan_packs(options.dry_run));
+  for (const auto& [pack, entry] : packs_) result.bytes_before += entry.bytes;
+  return mark_kept(result.kept);
+}
+
+// The packs that may be rewritten: all that are sealed. A dry run counts the open one in, which a
+// real one would seal.
+Status Pruner::scan_packs(bool with_open_pack) {
+  live_ = {};
+  units_.clear();
+  TRY_ASSIGN(const auto txn, state_.env->begin_read());
+  TRY_ASSIGN(packs_, state_.store->packs(*txn));
+  const auto compacted = packs_.lower_bound(kCompactedPackMin);
+  const uint32_t newest = compacted == packs_.begin() ? 0 : std::prev(compacted)->first;
+  std::vector<PackRange> ranges;
+  for (const auto& [pack, entry] : packs_) {
+    if (entry.condemned || (!entry.sealed && !with_open_pack)) continue;
+    if (pack == newest && !with_open_pack) continue;  // the position is in it
+    ranges.push_back(is_compacted(pack) ? PackRange{pack, entry.first, entry.last}
+                                        : PackRange{pack, pack, pack});
+    PackVisitor visitor;
+    visitor.table = [&](const ChunkLocation& frame, const FrameHeader&,
+                        const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+      live_.add_frame(frame, static_cast<uint32_t>(chunks.size()));
+      TRY(stop_if_cancelled());
+      return false;
+    };
+    if (auto seen = visit_pack(state_.store->storage(), state_.info, pack, entry.bytes, visitor);
+        !seen.ok()) {
+      return seen.error().in("pruning looks through the packs; run holdfast check");
+    }
+  }
+  std::sort(ranges.begin(), ranges.end(), [](const PackRange& a, const PackRange& b) {
+    return std::pair(a.first, b.last) < std::pair(b.first, a.last);
+  });
+  for (const PackRange& range : ranges) {
+    if (units_.empty() || range.first > units_.back().last) {
+      units_.push_back({range.first, range.last, {}, range.pack, {}, 0});
+    }
+    units_.back().packs.push_back(range.pack);
+  }
+  return {};
+}
+
+Status Pruner::mark(const LmdbTxn& txn, ChunkReader& reader, const ContentRef& content) {
+  auto status = reader.chunks(content, [&](const ChunkId& id, ChunkKind) -> Result<bool> {
+    TRY_ASSIGN(const auto location, state_.store->locate(txn, id));
+    return location && live_.mark(*location);
+  });
+  // What was dropped before, by another policy, is gone.
+  return status.ok() || status.error().code == ErrorCode::kNotFound ? Status() : status;
+}
+
+Status Pruner::mark_kept(const Kept& kept) {
+  std::string position;
+  for (bool more = true; more;) {
+    TRY(stop_if_cancelled());
+    TRY_ASSIGN(const auto txn, state_.env->begin_read());
+    ChunkReader reader(*state_.store, *txn);
+    TRY_ASSIGN(more, state_.journal->visit_kept(*txn, kept, position, kRowsPerStep,
+                                                [&](const Record& record) {
+                                                  ++counts_.marked;
+                                                  return mark(*txn, reader, record.content);
+                                                }));
+  }
+  for (Unit& unit : units_) {
+    for (const uint32_t pack : unit.packs) {
+      const LiveMap::PackUse use = live_.use_of(pack);
+      unit.use.data_bytes += use.data_bytes;
+      unit.use.live_bytes += use.live_bytes;
+      unit.use.chunks += use.chunks;
+      unit.bytes += packs_[pack].bytes;
+    }
+  }
+  return {};
+}
+
+// What was journaled since the marking began may need what was there before.
+Status Pruner::mark_new_records() {
+  for (;;) {
+    TRY_ASSIGN(const auto txn, state_.env->begin_read());
+    TRY_ASSIGN(const Head head, state_.journal->head(*txn));
+    if (head.seq == marked_until_) return {};
+    ChunkReader reader(*state_.store, *txn);
+    size_t seen = 0;
+    Status status;
+    TRY(state_.journal->for_each_record(
+        *txn, Sequence{marked_until_.value + 1}, false, [&](const Record& record) {
+          status = mark(*txn, reader, record.content);
+          if (!status.ok()) return Visit::kStop;
+          marked_until_ = record.seq;
+          return ++seen < kRowsPerStep ? Visit::kContinue : Visit::kStop;
+        }));
+    TRY(status);
+  }
+}
+
+// Neighbours become one pack, as long as it is no larger than others.
+std::vector<Pruner::Group> Pruner::plan() const {
+  std::vector<Group> groups;
+  Group group;
+  const auto close = [&] {
+    if (group.worth_it()) groups.push_back(std::move(group));
+    group = {};
+  };
+  for (const Unit& unit : units_) {
+    const uint64_t left = unit.bytes - unit.use.data_bytes + unit.use.live_bytes;
+    const bool fits = !group.units.empty() && unit.first == group.units.back().last + 1 &&
+                      group.live_bytes + left <= kPackBytesTarget &&
+                      group.chunks + unit.use.chunks <= kGroupChunksMax;
+    if (!fits) close();
+    if (!unit.worth_it() && !unit.is_small()) {
+      close();
+      continue;
+    }
+    group.units.push_back(unit);
+    group.bytes += unit.bytes;
+    group.live_bytes += left;
+    group.chunks += unit.use.chunks;
+  }
+  close();
+  return groups;
+}
+
+Status Pruner::compact(const Group& group, PruneResult& result) {
+  std::vector<uint32_t> packs;
+  for (const Unit& unit : group.units) {
+    packs.insert(packs.end(), unit.packs.begin(), unit.packs.end());
+  }
+  TRY(leave(packs));
+  if (gate_.watches()) {
+    // What is being captured now may still rely on these packs. After this it is journaled.
+    auto flushed = gate_.flush(kNoTimeout);
+    const bool undone = !flushed.ok() && (flushed.error().code == ErrorCode::kNoSpace ||
+                                          flushed.error().code == ErrorCode::kChanged);
+    if (!flushed.ok() && !undone) return flushed.error();
+  }
+  TRY(mark_new_records());
+  Copy copied;
+  TRY(copy(group, copied));
+  TRY(move_index(group, copied));
+  result.packs_rewritten += packs.size();
+  for (const uint32_t pack : packs) result.bytes_rewritten += packs_[pack].bytes;
+  result.packs_written += 1;
+  result.bytes_written += copied.writer->bytes();
+  return {};
+}
+
+Status Pruner::copy(const Group& group, Copy& copy) {
+  TRY_ASSIGN(copy.txn, state_.env->begin_read());
+  TRY_ASSIGN(copy.range.pack, state_.store->new_compacted_pack(*copy.txn));
+  copy.range.first = group.units.front().first;
+  copy.range.last = group.units.back().last;
+  TRY_ASSIGN(copy.writer, CompactedPackWriter::create(state_.store->storage(), state_.info,
+                                                      copy.range, kCompactionLevel));
+  for (const Unit& unit : group.units) {
+    for (const uint32_t pack : unit.packs) TRY(copy_chunks(pack, copy));
+  }
+  TRY(copy_batches(group, copy));
+  TRY(copy.writer->finish());
+  copy.txn.reset();
+  return {};
+}
+
+Status Pruner::copy_chunks(uint32_t pack, Copy& copy) {
+  // Where a chunk stands in several packs, the index says which one counts.
+  const auto is_needed = [&](const ChunkLocation& place, const ChunkId& id) -> Result<bool> {
+    if (!live_.is_live(place)) return false;
+    TRY_ASSIGN(const auto there, state_.store->locate(*copy.txn, id));
+    return there && *there == place;
+  };
+  PackVisitor visitor;
+  visitor.table = [&](const ChunkLocation& frame, const FrameHeader&,
+                      const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+    TRY(stop_if_cancelled());
+    bool any = false;
+    ChunkLocation place = frame;
+    for (const ChunkInFrame& chunk : chunks) {
+      TRY_ASSIGN(const bool needed, is_needed(place, chunk.id));
+      any = any || needed;
+      if (!needed) copy.dead[pack].push_back(chunk.id);
+      ++place.index;
+    }
+    return any;
+  };
+  visitor.data = [&](const ChunkLocation& frame, const DecodedFrame& decoded) -> Status {
+    ChunkLocation place = frame;
+    size_t start = 0;
+    for (const ChunkInFrame& chunk : decoded.chunks) {
+      TRY_ASSIGN(const bool needed, is_needed(place, chunk.id));
+      if (needed) {
+        copy.from.push_back(place);
+        TRY(copy.writer->add_chunk(chunk.id, chunk.kind,
+                                   std::string_view(decoded.raw).substr(start, chunk.bytes)));
+      }
+      start += chunk.bytes;
+      ++place.index;
+    }
+    return {};
+  };
+  return visit_pack(state_.store->storage(), state_.info, pack, packs_[pack].bytes, visitor);
+}
+
+Status Pruner::copy_batches(const Group& group, Copy& copy) {
+  PackVisitor visitor;
+  visitor.table = [](const ChunkLocation&, const FrameHeader&,
+                     const std::vector<ChunkInFrame>&) -> Result<bool> { return false; };
+  visitor.batch = [&](std::string_view records) { return copy.writer->add_batch(records); };
+  for (const Unit& unit : group.units) {
+    TRY(visit_pack(state_.store->storage(), state_.info, unit.widest, packs_[unit.widest].bytes,
+                   visitor));
+  }
+  return {};
+}
+
+Status Pruner::move_index(const Group& group, const Copy& copy) {
+  const uint32_t pack = copy.range.pack;
+  const PackEntry entry = copy.writer->entry();
+  TRY(change([pack, entry](Store& store, WriteTxn& txn) { return store.adopt(txn, pack, entry); }));
+  const auto& chunks = copy.writer->chunks();
+  for (size_t begin = 0; begin < chunks.size(); begin += kMovesPerTxn) {
+    const size_t end = std::min(begin + kMovesPerTxn, chunks.size());
+    std::vector<Store::Move> moves;
+    for (size_t i = begin; i < end; ++i) {
+      moves.push_back({chunks[i].id, copy.from[i], chunks[i].location});
+    }
+    const auto move_all = [moves](Store& store, WriteTxn& txn) -> Status {
+      for (const Store::Move& move : moves) TRY(store.move_chunk(txn, move));
+      return {};
+    };
+    TRY(change(move_all));
+  }
+  std::vector<uint32_t> old;
+  for (const Unit& unit : group.units) old.insert(old.end(), unit.packs.begin(), unit.packs.end());
+  const auto condemn_all = [old](Store& store, WriteTxn& txn) -> Status {
+    for (const uint32_t gone : old) TRY(store.condemn(txn, gone));
+    return {};
+  };
+  TRY(change(condemn_all));
+  for (const uint32_t gone : old) {
+    const auto dead = copy.dead.find(gone);
+    if (dead != copy.dead.end()) TRY(drop_rows(gone, dead->second));
+    condemned_[gone] = {state_.env->last_commit(), clock_.boottime_ns()};
+  }
+  return {};
+}
+
+Status Pruner::drop_rows(uint32_t pack, const std::vector<ChunkId>& ids) {
+  for (size_t begin = 0; begin < ids.size(); begin += kMovesPerTxn) {
+    const auto first = ids.begin() + static_cast<ptrdiff_t>(begin);
+    const std::vector<ChunkId> some(
+        first, first + static_cast<ptrdiff_t>(std::min(kMovesPerTxn, ids.size() - begin)));
+    const auto drop_all = [pack, some](Store& store, WriteTxn& txn) -> Status {
+      for (const ChunkId& id : some) TRY(store.drop_chunk(txn, id, pack));
+      return {};
+    };
+    TRY(change(drop_all));
+  }
+  return {};
+}
+
+// Of a pack that an earlier process condemned.
+Status Pruner::drop_rows_of(uint32_t pack) {
+  auto bytes = state_.store->storage().size(pack);
+  if (!bytes.ok()) return bytes.error().code == ErrorCode::kNotFound ? Status() : bytes.error();
+  std::vector<ChunkId> ids;
+  PackVisitor visitor;
+  visitor.table = [&](const ChunkLocation&, const FrameHeader&,
+                      const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+    for (const ChunkInFrame& chunk : chunks) ids.push_back(chunk.id);
+    return false;
+  };
+  TRY(visit_pack(state_.store->storage(), state_.info, pack, *bytes, visitor));
+  return drop_rows(pack, ids);
+}
+
+Result<uint64_t> Pruner::remove_condemned(int64_t grace_ns) {
+  const std::unique_lock alone(running_, std::try_to_lock);
+  if (!alone) return uint64_t{0};
+  return remove_condemned_now(grace_ns);
+}
+
+Result<uint64_t> Pruner::remove_condemned_now(int64_t grace_ns) {
+  uint64_t freed = 0;
+  std::map<uint32_t, PackEntry> packs;
+  {
+    TRY_ASSIGN(const auto txn, state_.env->begin_read());
+    TRY_ASSIGN(packs, state_.store->packs(*txn));
+  }
+  for (const auto& [pack, entry] : packs) {
+    if (!entry.condemned) continue;
+    if (!condemned_.contains(pack)) {
+      TRY(drop_rows_of(pack));
+      condemned_[pack] = {state_.env->last_commit(), clock_.boottime_ns()};
+    }
+    const Condemned& when = condemned_[pack];
+    const bool in_use = state_.env->oldest_read() < when.commit;
+    const int64_t grace = gate_.watches() ? grace_ns : 0;
+    if (in_use || clock_.boottime_ns() - when.since_ns < grace) continue;
+    TRY_ASSIGN(const uint64_t bytes, remove_pack(pack, entry.bytes));
+    freed += bytes;
+  }
+  return freed;
+}
+
+// The index must not come back from a power cut in a state that needs the file.
+Result<uint64_t> Pruner::remove_pack(uint32_t pack, uint64_t bytes) {
+  TRY(state_.env->sync());
+  auto removed = state_.store->storage().remove(pack);
+  if (!removed.ok() && removed.error().code != ErrorCode::kNotFound) return removed.error();
+  TRY(change([pack](Store& store, WriteTxn& txn) { return store.forget_pack(txn, pack); }));
+  condemned_.erase(pack);
+  return bytes;
+}
+
+Json prune_json(const PruneResult& result, bool dry_run) {
+  Json json;
+  json["dry_run"] = dry_run;
+  json["kept"] = {
+      {"since", result.kept.since.value}, {"moments", Json::array()}, {"last", result.kept.last}};
+  for (const Sequence seq : result.kept.moments) json["kept"]["moments"].push_back(seq.value);
+  json["bytes_before"] = result.bytes_before;
+  json["dead_bytes"] = result.dead_bytes;
+  json["packs_rewritten"] = result.packs_rewritten;
+  json["bytes_rewritten"] = result.bytes_rewritten;
+  json["packs_written"] = result.packs_written;
+  json["bytes_written"] = result.bytes_written;
+  json["bytes_freed"] = result.bytes_freed;
+  json["bytes_waiting"] = result.bytes_waiting;
+  return json;
+}
+
+}  // namespace holdfast

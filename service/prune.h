@@ -1,0 +1,144 @@
+// Pruning: contents that no kept moment sees are dropped, beside the watch (docs/retention.md).
+//
+// A run marks what is needed, then rewrites the packs that are worth it, one group after the other.
+// Nothing holds the engine for longer than a small transaction, and whatever ends a run half way
+// leaves a whole store: the next run goes on. Dropping a content is never needed for correctness,
+// so in doubt it stays.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "journal/retention.h"
+#include "service/gate.h"
+#include "service/query.h"
+#include "service/state.h"
+#include "store/compaction.h"
+#include "store/live_map.h"
+
+namespace holdfast {
+
+struct PruneOptions {
+  RetentionPolicy policy = kDefaultRetention;
+  bool dry_run = false;
+  // How long the files of packs that nobody needs stay. Whoever copies packs elsewhere may be at
+  // it.
+  int64_t grace_ns = 60'000'000'000;
+};
+
+struct PruneResult {
+  Kept kept;
+  uint64_t bytes_before = 0;  // of all packs
+  uint64_t dead_bytes = 0;    // of contents that nobody needs, as they are stored
+  uint64_t packs_rewritten = 0, bytes_rewritten = 0;
+  uint64_t packs_written = 0, bytes_written = 0;
+  uint64_t bytes_freed = 0;    // of files that are gone
+  uint64_t bytes_waiting = 0;  // of files that go when their time is over
+};
+
+class Pruner {
+ public:
+  Pruner(State& state, Gate& gate, const Clock& clock)
+      : state_(state), gate_(gate), clock_(clock) {}
+  // One at a time: kBusy while another run is under way.
+  Result<PruneResult> run(const PruneOptions& options);
+  // Deletes condemned packs whose time has come; returns the bytes freed. Cheap where there are
+  // none, and nothing while a run is under way.
+  Result<uint64_t> remove_condemned(int64_t grace_ns);
+  void cancel() { cancelled_ = true; }
+  // Of the run under way, from any thread.
+  struct Counts {
+    std::atomic<uint64_t> marked{0}, packs{0}, packs_done{0};
+  };
+  const Counts& counts() const { return counts_; }
+
+ private:
+  // Packs that stand for one piece of the log. More than one where a run was interrupted.
+  struct Unit {
+    uint32_t first = 0, last = 0;
+    std::vector<uint32_t> packs;
+    uint32_t widest = 0;  // the pack that has all its batches; 0: the packs in order have them
+    LiveMap::PackUse use;
+    uint64_t bytes = 0;
+    bool worth_it() const;
+    bool is_small() const;
+  };
+  struct Group {
+    std::vector<Unit> units;
+    uint64_t bytes = 0, live_bytes = 0, chunks = 0;
+    bool worth_it() const;
+  };
+  struct Copy;
+  struct Condemned {
+    uint64_t commit = 0;  // who reads from here on does not need it
+    int64_t since_ns = 0;
+  };
+
+  Result<uint64_t> remove_condemned_now(int64_t grace_ns);
+  Status begin(const PruneOptions& options, PruneResult& result);
+  Status scan_packs(bool with_open_pack);
+  Status mark_kept(const Kept& kept);
+  Status mark_new_records();
+  Status mark(const LmdbTxn& txn, ChunkReader& reader, const ContentRef& content);
+  std::vector<Group> plan() const;
+  Status compact(const Group& group, PruneResult& result);
+  Status copy(const Group& group, Copy& copy);
+  Status copy_chunks(uint32_t pack, Copy& copy);
+  Status copy_batches(const Group& group, Copy& copy);
+  Status move_index(const Group& group, const Copy& copy);
+  Status drop_rows(uint32_t pack, const std::vector<ChunkId>& ids);
+  Status drop_rows_of(uint32_t pack);
+  Status change(const std::function<Status(Store&, WriteTxn&)>& change);
+  Status leave(const std::vector<uint32_t>& packs);
+  Result<uint64_t> remove_pack(uint32_t pack, uint64_t bytes);
+  Status stop_if_cancelled() const;
+
+  State& state_;
+  Gate& gate_;
+  const Clock& clock_;
+  std::mutex running_;
+  std::atomic<bool> cancelled_{false};
+  Counts counts_;
+  // Of the run under way.
+  std::map<uint32_t, PackEntry> packs_;
+  LiveMap live_;
+  std::vector<Unit> units_;
+  Sequence marked_until_;
+  std::map<uint32_t, Condemned> condemned_;  // whose rows are gone from the index
+};
+
+Json prune_json(const PruneResult& result, bool dry_run);
+
+// Prunes once a day by the policy of the configuration, and deletes what is condemned meanwhile.
+class PruneSchedule {
+ public:
+  // Without a policy only the latter.
+  PruneSchedule(Pruner& pruner, const std::optional<RetentionPolicy>& policy, State& state,
+                const Clock& clock, Log& log);
+  ~PruneSchedule();
+  PruneSchedule(const PruneSchedule&) = delete;
+  PruneSchedule& operator=(const PruneSchedule&) = delete;
+
+ private:
+  void work();
+  void prune();
+  Pruner& pruner_;
+  const std::optional<RetentionPolicy> policy_;
+  State& state_;
+  const Clock& clock_;
+  Log& log_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace holdfast
