@@ -6,7 +6,7 @@
 #include "base/path.h"
 #include "service/api.h"
 #include "service/progress.h"
-#include "service/prune_history.h"
+#include "service/pruned.h"
 #include "service/repository.h"
 
 namespace holdfast {
@@ -16,20 +16,20 @@ namespace {
 // Every content that a record refers to must be found, through all levels of its recipes.
 class ContentCheck {
  public:
-  ContentCheck(State& state, const LmdbTxn& txn, PruneHistory pruned,
+  ContentCheck(State& state, const LmdbTxn& txn, Pruned pruned,
                const std::function<void(const std::string&)>& finding)
       : state_(state),
         txn_(txn),
         reader_(*state.store, txn),
-        finding_(finding),
-        pruned_(std::move(pruned)) {}
+        pruned_(std::move(pruned)),
+        finding_(finding) {}
 
   void check(const Record& record) {
     if (record.content.kind != ContentKind::kChunk && record.content.kind != ContentKind::kRecipe)
       return;
     std::string missing;
     if (!complete(record.content.id, record.content.kind == ContentKind::kRecipe, missing)) {
-      if (pruned_.dropped(record)) return;
+      if (pruned_.has(*state_.journal, txn_, record)) return;
       finding_("record @" + std::to_string(record.seq.value) + " (" + display_path(record.name) +
                "): content is missing: " + missing);
     }
@@ -65,8 +65,8 @@ class ContentCheck {
   State& state_;
   const LmdbTxn& txn_;
   ChunkReader reader_;
+  const Pruned pruned_;
   const std::function<void(const std::string&)>& finding_;
-  const PruneHistory pruned_;
   std::unordered_set<ChunkId, ChunkIdHash> sound_;  // recipes that were found complete
 };
 
@@ -106,7 +106,7 @@ Status Api::check(const ApiRequest& request, ApiSink& sink) {
     if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) finding(*flaw);
     if (const auto flaw = scrub_flaw(state_.dir)) finding(*flaw);
     TRY(state_.journal->check(*txn, finding));
-    TRY_ASSIGN(PruneHistory pruned, PruneHistory::load(state_, *txn));
+    TRY_ASSIGN(Pruned pruned, Pruned::load(*state_.journal, *txn));
     ContentCheck contents(state_, *txn, std::move(pruned), finding);
     TRY(state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
       contents.check(record);

@@ -12,7 +12,7 @@
 #include "base/fs.h"
 #include "base/path.h"
 #include "service/frame_builder.h"
-#include "service/prune_history.h"
+#include "service/pruned.h"
 #include "service/query.h"
 
 namespace holdfast {
@@ -41,7 +41,7 @@ class Gaps {
 
  private:
   void collect(const ChunkId& id, bool recipe, ChunkSet& gaps) {
-    if (!state_.store->has(txn_, id)) {
+    if (!there(id)) {
       gaps.insert(id);
       return;
     }
@@ -55,6 +55,12 @@ class Gaps {
     for (const Part& part : decoded->parts) {
       if (part.kind != PartKind::kHole) collect(part.id, part.kind == PartKind::kRecipe, gaps);
     }
+  }
+
+  // Also in a pack that is about to go: until then it is there.
+  bool there(const ChunkId& id) const {
+    const auto place = state_.store->locate(txn_, id);
+    return place.ok() && place->has_value();
   }
 
   const State& state_;
@@ -194,11 +200,11 @@ class Refetch {
 Result<ChunkSet> Refetch::missing_now() {
   TRY_ASSIGN(const auto txn, state_.env->begin_read());
   Gaps gaps(state_, *txn);
-  TRY_ASSIGN(const PruneHistory pruned, PruneHistory::load(state_, *txn));
+  TRY_ASSIGN(const Pruned pruned, Pruned::load(*state_.journal, *txn));
   ChunkSet missing;
   TRY(state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
     const ChunkSet& of = gaps.of(record.content);
-    if (of.empty() || pruned.dropped(record)) return Visit::kContinue;
+    if (of.empty() || pruned.has(*state_.journal, *txn, record)) return Visit::kContinue;
     missing.insert(of.begin(), of.end());
     return Visit::kContinue;
   }));
@@ -261,7 +267,7 @@ Status Refetch::name_lost(const ChunkSet& missing) {
   TRY_ASSIGN(const auto txn, state_.env->begin_read());
   Gaps gaps(state_, *txn);
   Query query(state_, *txn);
-  TRY_ASSIGN(const PruneHistory pruned, PruneHistory::load(state_, *txn));
+  TRY_ASSIGN(const Pruned pruned, Pruned::load(*state_.journal, *txn));
   std::map<NodeId, size_t> open;  // the node's entry in lost that goes on
   std::map<NodeId, ChunkId> content;
   TRY(state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
@@ -275,7 +281,7 @@ Status Refetch::name_lost(const ChunkSet& missing) {
       open.erase(goes_on);
     }
     if (gone || gaps.of(record.content).empty()) return Visit::kContinue;
-    if (pruned.dropped(record)) return Visit::kContinue;
+    if (pruned.has(*state_.journal, *txn, record)) return Visit::kContinue;
     const auto [root, path] = query.place(record);
     open[record.node] = result_.lost.size();
     content[record.node] = record.content.id;

@@ -297,6 +297,9 @@ Status Repair::plan() {
   SalvagedPack* gap_in = nullptr;
   for (SalvagedPack& pack : packs_) {
     const bool is_last = &pack == &packs_.back();
+    if (!is_last || (old_->readable() && pack.last() < old_->head())) {
+      pack.damage.insert(pack.damage.end(), pack.tail.begin(), pack.tail.end());
+    }
     if (!is_last && !pack.sealed && pack.damage.empty()) {
       pack.damage.push_back(storage_->name(pack.pack) +
                             " has no footer although it is not the last");
@@ -305,10 +308,7 @@ Status Repair::plan() {
         pack.damage.empty()) {
       pack.damage.push_back(storage_->name(pack.pack) + " ends within a batch that was complete");
     }
-    // What ends the last pack, and no batch closes, is cut off at every start.
-    if (is_last && pack.torn && !pack.sealed && pack.frames.empty() && pack.damage.empty()) {
-      pack.damage.push_back(storage_->name(pack.pack) + " holds nothing");
-    }
+    // Else what ends the last pack, and no batch closes, is cut off at every start.
     if (!pack.damage.empty()) gap_in = &pack;
     for (size_t i = 0; i < pack.frames.size(); ++i) {
       const SoundFrame& frame = pack.frames[i];

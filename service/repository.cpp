@@ -57,7 +57,8 @@ Result<RepositoryInfo> read_repository(const std::string& path) {
     return make_error(ErrorCode::kUnsupported,
                       "the state has format " + std::to_string(info.format) +
                           ", this version of holdfast knows up to " + std::to_string(kFormat) +
-                          ": use the newer version that wrote it");
+                          ": use the newer version that wrote it; if there never was one, " + path +
+                          " is damaged: move it away and run holdfast rebuild");
   }
   const bool whole = header.contains("id") && header["id"].is_string() && header.contains("key") &&
                      header["key"].is_string() && header.contains("created_ns") &&
@@ -129,13 +130,20 @@ Result<RepositoryInfo> repository_of_packs(const std::string& packs_dir) {
                           ", " + prefixes[1] + "): move those away that do not belong here");
   }
   TRY_ASSIGN(const auto storage, DirectoryPackStorage::open(packs_dir, prefixes[0]));
-  auto info = read_repository_info(*storage);
-  if (!info.ok()) {
-    return make_error(ErrorCode::kDamaged,
-                      "no pack in " + packs_dir + " has a sound header: " + info.error().message);
+  TRY_ASSIGN(const auto packs, storage->list());
+  std::string why = "they have other names";
+  for (const uint32_t pack : packs) {
+    const auto bytes = storage->read(pack, 0, kPackHeaderBytes);
+    const auto header = bytes.ok() ? decode_pack_header(*bytes) : Result<PackHeader>(bytes.error());
+    if (!header.ok()) {
+      why = header.error().message;
+      continue;
+    }
+    const RepositoryInfo info{kFormat, header->repository_id, header->key,
+                              header->repository_created_ns};
+    if (pack_prefix(info) == prefixes[0]) return info;  // and no stranger under its name
   }
-  info->format = kFormat;
-  return info;
+  return make_error(ErrorCode::kDamaged, "no pack in " + packs_dir + " has a sound header: " + why);
 }
 
 }  // namespace holdfast

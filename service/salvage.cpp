@@ -38,8 +38,13 @@ class Salvager {
   Status take_data(const DecodedFrame& frame) const;
   Status take_records(const DecodedFrame& frame, uint64_t at, SoundFrame& sound) const;
   Result<bool> is_footer(const DecodedFrame& frame, uint64_t at, uint64_t end);
+  // What was noted so far stands before something that was complete.
+  void settle() {
+    result_.damage.insert(result_.damage.end(), result_.tail.begin(), result_.tail.end());
+    result_.tail.clear();
+  }
   void note(uint64_t at, const std::string& why) {
-    result_.damage.push_back(scan_.name() + " at offset " + std::to_string(at) + ": " + why);
+    result_.tail.push_back(scan_.name() + " at offset " + std::to_string(at) + ": " + why);
   }
 
   const RepositoryInfo& info_;
@@ -111,7 +116,9 @@ Result<bool> Salvager::is_footer(const DecodedFrame& frame, uint64_t at, uint64_
     same = (*named)[i].offset == result_.frames[i].offset &&
            (*named)[i].frame_bytes == result_.frames[i].bytes;
   }
-  if (!same && result_.damage.empty()) note(at, "the footer names other frames");
+  if (!same && result_.damage.empty() && result_.tail.empty()) {
+    note(at, "the footer names other frames");
+  }
   return true;
 }
 
@@ -140,8 +147,10 @@ Result<bool> Salvager::take_frame(uint64_t at, const FrameHeader& header) {
     return false;
   }
   result_.frames.push_back(sound);
-  if (!is_data) batch_end_ = at + header.frame_bytes();
-  if (!is_data) whole_ = true;
+  if (is_data) return true;
+  batch_end_ = at + header.frame_bytes();
+  whole_ = true;
+  settle();
   return true;
 }
 
@@ -166,6 +175,7 @@ Result<SalvagedPack> Salvager::run(const std::function<void(uint64_t)>& read_byt
   const uint64_t end = result_.sealed ? at + kPackTrailerBytes : batch_end_;
   result_.torn = end < scan_.pack_bytes();
   if (result_.sealed && result_.torn) note(end, "there are bytes behind its end");
+  if (result_.sealed) settle();
   return result_;
 }
 

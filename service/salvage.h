@@ -30,6 +30,8 @@ struct SalvagedPack {
   bool there = false;
   bool sealed = false;
   std::vector<std::string> damage;  // places, in words; empty: all of it is sound
+  std::vector<std::string> tail;    // the same behind its last batch: of the last pack, what a
+                                    // power cut or a kill leaves
   bool torn = false;                // ends with frames, or bytes, that no batch closes
   std::vector<SoundFrame> frames;
   Sequence first() const;  // of its records; 0: it has none

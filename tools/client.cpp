@@ -81,7 +81,9 @@ Status run_request(const std::string& state_dir, const ApiRequest& request, bool
     if (answered.ok() || answered.error().sys_errno != ECONNREFUSED) return answered;
     auto state = State::open(state_dir, false, clock, log);
     if (state.ok()) return run_here(**state, request, lines, clock, log);
-    if (request.path == "/v1/check" && state.error().code == ErrorCode::kDamaged) {
+    const bool unreadable =
+        state.error().code == ErrorCode::kDamaged || state.error().code == ErrorCode::kUnsupported;
+    if (request.path == "/v1/check" && unreadable) {
       // What keeps the state from being opened is a finding like any other.
       lines.feed(json_line(check_json({}, 0, request.flag("read_data"), {state.error().message})));
       return {};

@@ -185,6 +185,31 @@ TEST_CASE("a pack that is gone or cut gets its records from the journal", "[repa
   state.require_saved();
 }
 
+TEST_CASE("what a kill leaves at the end of the last pack is no damage", "[repair]") {
+  TwoPacks state;
+  const std::string end = read_file(state.packs[1]).substr(128, 3000);
+  append_file(state.packs[1], end.substr(0, end.size() - 1));
+  REQUIRE(state.repair(0).at("replaced").empty());
+  state.require_saved();
+}
+
+TEST_CASE("another repository's pack in the place of one is found and replaced", "[repair]") {
+  TwoPacks state;
+  WorkDir work;
+  Holdfast other(work.path("state"));
+  write_file(work.make("data") + "/x", random_bytes_of(100'000, 3));
+  other.start({"data=" + work.path("data")});
+  other.flush();
+  other.stop();
+  for (const auto& entry : fs::directory_iterator(other.state() + "/packs")) {
+    fs::copy_file(entry.path(), state.packs[0], fs::copy_options::overwrite_existing);
+  }
+  state.require_found();
+  REQUIRE(state.holdfast.run({"rebuild"}).exit_code == 1);
+  REQUIRE(state.repair(5).at("records_lost").empty());
+  state.require_saved();
+}
+
 TEST_CASE("packs that were swapped get their names back", "[repair]") {
   TwoPacks state;
   const JournalRows rows = rows_of_state(state.work, state.holdfast.state());
