@@ -15,7 +15,7 @@ namespace holdfast {
 
 namespace {
 
-constexpr int kCompressionLevel = 1;
+constexpr int kCompressionLevel = 3;
 constexpr size_t kReadBytes = 4 * 1024 * 1024;         // at least one chunk of the largest size
 constexpr size_t kSegmentBytes = 1024 * 1024;          // of a long file, given to another worker
 constexpr uint64_t kSpreadBytesMin = 4 * 1024 * 1024;  // shorter files stay with one worker
