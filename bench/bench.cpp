@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <thread>
 
 #include "base/fs.h"
@@ -27,6 +28,11 @@ constexpr Sizes kSmoke = {400, 12, 3'000};
 void say(const std::string& text) { std::fprintf(stderr, "bench: %s\n", text.c_str()); }
 
 void settle() { ::sync(); }
+
+void remove_early(const std::string& path) {
+  std::error_code failed;
+  std::filesystem::remove_all(path, failed);  // what stays is removed at the end
+}
 
 Status warm(const std::string& tree) {
   TRY(run_pipeline("tar -C " + shell_word(tree) + " -c . | cat >/dev/null"));
@@ -114,7 +120,9 @@ Result<std::string> Bench::repository(const Peer& peer, const Corpus& corpus) {
 }
 
 void Bench::keep_repository(const Peer& peer, const Corpus& corpus, const std::string& repository) {
-  repositories_[peer.name() + " " + corpus.name] = repository;
+  std::string& known = repositories_[peer.name() + " " + corpus.name];
+  if (!known.empty()) remove_early(known);
+  known = repository;
 }
 
 Result<Corpus*> Bench::ingested(const std::string& name) {

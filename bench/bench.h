@@ -74,6 +74,8 @@ class Bench {
 void say(const std::string& text);
 // What is still to be written back is not to be paid for by the next measurement.
 void settle();
+// Now and not at the end, for what is large and of few files: their inodes are no burden.
+void remove_early(const std::string& path);
 Status warm(const std::string& tree);  // into the page cache
 // A short wait, such as for memory to be at rest; none in a smoke run.
 void pause(const Options& options, double seconds);

@@ -73,7 +73,18 @@ Status write_out(const Options& options, const Report& report) {
   return {};
 }
 
-Result<int> measure(Bench& bench) {
+// A full disk would take others down, too. No part writes more than this.
+Status enough_space(const Options& options, const std::string& work) {
+  constexpr uint64_t kPartBytesMax = 20ull * 1000 * 1000 * 1000;
+  if (options.smoke) return {};
+  TRY_ASSIGN(const FreeSpace space, free_space(work));
+  if (space.free_bytes >= kPartBytesMax) return {};
+  return make_error(ErrorCode::kNoSpace, "less than " + in_megabytes(kPartBytesMax) +
+                                             " are free in " + work +
+                                             "; name a larger disk with --work");
+}
+
+Result<int> measure(Bench& bench, const std::string& work) {
   const Options& options = bench.options();
   Json earlier;
   if (!options.against_file.empty()) {
@@ -81,6 +92,7 @@ Result<int> measure(Bench& bench) {
   }
   for (const Part& part : kParts) {
     if (!wanted(options, part.name)) continue;
+    TRY(enough_space(options, work));
     if (auto status = part.measure(bench); !status.ok()) return status.error().in(part.name);
     TRY(write_out(options, bench.report()));
   }
@@ -95,7 +107,7 @@ Result<int> measure(Bench& bench) {
 Result<int> measure_in_work_dir(const Options& options) {
   TRY_ASSIGN(const std::string work, make_work_dir(options));
   Bench bench(options, work);
-  auto code = measure(bench);
+  auto code = measure(bench, work);
   if (options.keep) {
     say("kept " + work);
   } else {

@@ -27,9 +27,10 @@ std::string Storm::new_path() {
 }
 
 Status Storm::write(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  // Over what is there: ext4 writes a file back at once that was truncated and closed again.
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
   if (!fd) return errno_error(errno, "writing " + path);
-  return write_full(fd.get(), "written " + std::to_string(++written_) + "\n");
+  return write_full(fd.get(), "written " + std::to_string(1'000'000'000 + ++written_) + "\n");
 }
 
 Status Storm::prepare() {

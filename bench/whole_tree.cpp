@@ -93,11 +93,13 @@ Status ingest_tree(Bench& bench, const std::string& name, double target) {
     pause(bench.options(), kAtRestSeconds);
     rests.push_back(mega(service.anonymous_bytes()));
     TRY(service.stop());
+    if (!corpus->state.empty()) remove_early(corpus->state);
     corpus->state = state;
     settle();
     TRY_ASSIGN(const Usage theirs, run_pipeline(archive_of(corpus->path, file)));
     plain.theirs.push_back(theirs);
     archive_bytes = file_bytes(file);
+    remove_early(file);
     for (size_t i = 0; i < peers.size() && pair <= bench.options().peer_pairs; ++i) {
       peers[i].ours.push_back(ours);
       TRY(ingest_by_peer(bench, bench.peers()[i], *corpus, bench.fresh("repository"), peers[i]));
@@ -142,6 +144,10 @@ Status restore_pair(Bench& bench, ServiceRun& service, const Corpus& corpus, Com
   durable.ours.push_back(ours);
   if (auto same = same_trees(corpus.path, to); !same.ok())
     return same.error().in("the restore differs");
+  if (corpus.name == "U") {
+    remove_early(to);
+    remove_early(copy);
+  }
   return {};
 }
 
@@ -170,8 +176,9 @@ Status restore_tree(Bench& bench, const std::string& name, double target) {
     TRY(restore_pair(bench, service, *corpus, plain, durable));
     for (size_t i = 0; i < peers.size() && pair <= bench.options().peer_pairs; ++i) {
       settle();
-      TRY_ASSIGN(const Usage theirs,
-                 bench.peers()[i].restore(repositories[i], "first", bench.fresh("by-peer")));
+      const std::string to = bench.fresh("by-peer");
+      TRY_ASSIGN(const Usage theirs, bench.peers()[i].restore(repositories[i], "first", to));
+      if (name == "U") remove_early(to);
       peers[i].ours.push_back(plain.ours.back());
       peers[i].theirs.push_back(theirs);
     }
