@@ -115,7 +115,8 @@ Status measure_scrub(Bench& bench) {
   TRY(make_directories(changing, 0755));
   Latencies latencies{
       "scrub", "change until durable, under a scrub at 20 MB/s", "without one", {}, {}, {}, {}};
-  for (size_t round = 0; round < 4; ++round) {
+  const size_t rounds = bench.options().smoke ? 2 : 4;
+  for (size_t round = 0; round < rounds; ++round) {
     const bool scrub = round % 2 == 1;
     say(std::string("latency ") + (scrub ? "under a scrub" : "without one"));
     settle();
