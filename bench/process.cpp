@@ -71,6 +71,21 @@ uint64_t status_bytes(pid_t pid, std::string_view field) {
   return 0;
 }
 
+Result<Fd> connect_to(const std::string& socket_path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.size() >= sizeof address.sun_path) {
+    return make_error(ErrorCode::kUsage, socket_path + " is too long for a socket's path");
+  }
+  std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error(errno, "creating a socket");
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    return errno_error(errno, "connecting to " + socket_path);
+  }
+  return fd;
+}
+
 }  // namespace
 
 double now_s() {
@@ -87,6 +102,16 @@ Result<Usage> run_command(const std::vector<std::string>& arguments) {
   return usage;
 }
 
+std::string shell_word(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+Result<Usage> run_pipeline(const std::string& commands) {
+  return run_command({"bash", "-o", "pipefail", "-c", commands});
+}
+
 // Also after a start that failed: the sampler runs then.
 ServiceRun::~ServiceRun() { (void)stop().ok(); }
 
@@ -98,7 +123,11 @@ Result<Usage> ServiceRun::start(const std::string& program, const std::string& s
   TRY_ASSIGN(pid_, spawn(command));
   sampling_ = true;
   sampler_ = std::thread([this] { sample(); });
-  while (!connect(state + "/api.sock").ok()) {
+  for (;;) {
+    if (auto socket = connect_to(state + "/api.sock"); socket.ok()) {
+      socket_ = std::move(*socket);
+      break;
+    }
     if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
       pid_ = -1;
       return make_error(ErrorCode::kFailed, "the service ended before it could answer");
@@ -110,22 +139,6 @@ Result<Usage> ServiceRun::start(const std::string& program, const std::string& s
   }
   TRY(flush());
   return Usage{now_s() - start, cpu_s(), status_bytes(pid_, "VmHWM:")};
-}
-
-Status ServiceRun::connect(const std::string& socket_path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof address.sun_path) {
-    return make_error(ErrorCode::kUsage, socket_path + " is too long for a socket's path");
-  }
-  std::memcpy(address.sun_path, socket_path.c_str(), socket_path.size() + 1);
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return errno_error(errno, "creating a socket");
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return errno_error(errno, "connecting to " + socket_path);
-  }
-  socket_ = std::move(fd);
-  return {};
 }
 
 // The answer is one JSON line in chunked transfer encoding, which an empty chunk ends.
@@ -182,6 +195,26 @@ void ServiceRun::sample() {
     const uint64_t bytes = anonymous_bytes();
     if (bytes > peak_) peak_ = bytes;
     std::this_thread::sleep_for(kSampleEvery);
+  }
+}
+
+Status LogFollower::start(const std::string& state) {
+  TRY_ASSIGN(socket_, connect_to(state + "/api.sock"));
+  TRY(write_full(socket_.get(), "GET /v1/log?limit=1&follow=1 HTTP/1.1\r\nHost: holdfast\r\n\r\n"));
+  return wait_for("\"seq\":");  // from here on it follows
+}
+
+Status LogFollower::wait_for(const std::string& text) {
+  for (;;) {
+    if (const size_t at = unread_.find(text); at != std::string::npos) {
+      unread_.erase(0, at + text.size());
+      return {};
+    }
+    char piece[16 * 1024];
+    const ssize_t got = ::read(socket_.get(), piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return make_error(ErrorCode::kFailed, "the service ended its log");
+    unread_.append(piece, static_cast<size_t>(got));
   }
 }
 

@@ -27,6 +27,9 @@ struct Usage {
 
 // Runs the command to its end, its output discarded. An exit code other than 0 is an error.
 Result<Usage> run_command(const std::vector<std::string>& arguments);
+std::string shell_word(const std::string& text);
+// By bash; all of the pipeline has to succeed, not only its end.
+Result<Usage> run_pipeline(const std::string& commands);
 
 // A service that watches one tree, from its start until it goes out of scope.
 class ServiceRun {
@@ -46,13 +49,23 @@ class ServiceRun {
   uint64_t anonymous_bytes_peak() const { return peak_; }  // sampled every few milliseconds
 
  private:
-  Status connect(const std::string& socket_path);
   void sample();
   pid_t pid_ = -1;
   Fd socket_;
   std::thread sampler_;
   std::atomic<bool> sampling_{false};
   std::atomic<uint64_t> peak_{0};
+};
+
+// What `log --follow` shows, as it comes, over a connection of our own.
+class LogFollower {
+ public:
+  Status start(const std::string& state);
+  Status wait_for(const std::string& text);  // reads on until it was there
+
+ private:
+  Fd socket_;
+  std::string unread_;
 };
 
 }  // namespace holdfast::bench

@@ -15,7 +15,7 @@ namespace holdfast {
 
 namespace {
 
-constexpr int kCompressionLevel = 1;
+constexpr int kCompressionLevel = 3;
 constexpr size_t kReadBytes = 4 * 1024 * 1024;         // at least one chunk of the largest size
 constexpr size_t kSegmentBytes = 1024 * 1024;          // of a long file, given to another worker
 constexpr uint64_t kSpreadBytesMin = 4 * 1024 * 1024;  // shorter files stay with one worker
@@ -336,6 +336,13 @@ ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, Fram
   return id;
 }
 
+// What cannot be read here will be missed by the reading itself.
+ChunkSizes chunk_sizes_of(int fd, uint64_t size) {
+  char head[kSqliteHeadBytes];
+  auto got = pread_full(fd, head, sizeof head, 0);
+  return chunk_sizes_for(size, {head, got.ok() ? *got : 0});
+}
+
 // Reads one long file: finds its data, cuts it, and spreads the hashing and compressing of a very
 // long one over the workers. Parts are put together in order, whatever order the segments finish
 // in.
@@ -348,7 +355,7 @@ class Capturer::LongRead {
         size_(st.size),
         sparse_(st.blocks * 512 < st.size),
         spread_(st.size >= kSpreadBytesMin),
-        sizes_(chunk_sizes_for(st.size)),
+        sizes_(chunk_sizes_of(fd, st.size)),
         chunker_(work.context.store->gear(), sizes_),
         recipe_([this](const std::string& block) {
           return work_.store_chunk(block, ChunkKind::kRecipe, work_.builder, awaited_);

@@ -119,8 +119,9 @@ Result<ContentHash> DiskReader::read_all(int fd, uint64_t size, bool sparse) {
         hole_end = hole < 0 ? size : static_cast<uint64_t>(hole);
       }
     }
-    const uint64_t want =
-        sparse && hole_end > at ? std::min<uint64_t>(hole_end - at, read_bytes) : read_bytes;
+    // No more than there is: a direct read clears all of the buffer that lies behind the end.
+    uint64_t want = at < size ? std::min<uint64_t>(size - at, read_bytes) : read_bytes;
+    if (sparse && hole_end > at) want = std::min(want, hole_end - at);
     const size_t aligned = (want + kAlignment - 1) / kAlignment * kAlignment;
     if (cancelled_ || !rate_.take(std::min<uint64_t>(aligned, size > at ? size - at : 0))) {
       return make_error(ErrorCode::kInterrupted, "interrupted");

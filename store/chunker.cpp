@@ -68,6 +68,23 @@ ChunkSizes chunk_sizes_for(uint64_t file_bytes) {
   return {256 * kKiB, 1024 * kKiB, kChunkBytesMax};
 }
 
+// The header: 16 bytes of magic, then the page size in two, big-endian, where 1 means 65536
+// (https://www.sqlite.org/fileformat2.html#the_database_header).
+ChunkSizes chunk_sizes_for(uint64_t file_bytes, std::string_view head) {
+  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  constexpr uint32_t kPageMin = 512, kPageMax = 65536, kUnitMin = 4096, kLargeUnit = 65536;
+  const ChunkSizes usual = chunk_sizes_for(file_bytes);
+  if (file_bytes <= kSingleChunkBytesMax || file_bytes > kSqlitePagesMax) return usual;
+  if (head.size() < kSqliteHeadBytes || !head.starts_with(kMagic)) return usual;
+  uint32_t page =
+      uint32_t{static_cast<unsigned char>(head[16])} << 8 | static_cast<unsigned char>(head[17]);
+  if (page == 1) page = kPageMax;
+  if (page < kPageMin || !std::has_single_bit(page)) return usual;
+  const uint32_t least = file_bytes <= kSqliteSinglePagesMax ? kUnitMin : kLargeUnit;
+  const uint32_t unit = std::max(page, least);
+  return {unit, unit, unit};
+}
+
 // Normalisation level 2: two bits more before the average size and two fewer after it, which draws
 // the sizes together around the average.
 Chunker::Chunker(const GearTable& gear, ChunkSizes sizes) : gear_(gear), sizes_(sizes) {

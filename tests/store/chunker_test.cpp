@@ -50,6 +50,56 @@ TEST_CASE("the sizes follow the file", "[chunker]") {
   REQUIRE(is(chunk_sizes_for(UINT64_MAX), 256, 1024, 4096));
 }
 
+namespace {
+
+std::string sqlite_head(uint16_t page) {
+  std::string head("SQLite format 3\0", 16);
+  head += static_cast<char>(page >> 8);
+  head += static_cast<char>(page);
+  return head;
+}
+
+}  // namespace
+
+TEST_CASE("a SQLite database is cut at its pages", "[chunker]") {
+  constexpr uint64_t kMiB = 1 << 20, kGiB = 1 << 30;
+  const auto unit = [](uint64_t bytes, const std::string& head) -> uint32_t {
+    const ChunkSizes sizes = chunk_sizes_for(bytes, head);
+    return sizes.min == sizes.max && sizes.min == sizes.average ? sizes.min : 0;
+  };
+  for (const uint64_t bytes : {100 * kMiB / 1024, kMiB, 100 * kMiB, kGiB}) {
+    REQUIRE(unit(bytes, sqlite_head(512)) == 4096);  // several small pages at a time
+    REQUIRE(unit(bytes, sqlite_head(4096)) == 4096);
+    REQUIRE(unit(bytes, sqlite_head(32768)) == 32768);
+    REQUIRE(unit(bytes, sqlite_head(1)) == 65536);
+    REQUIRE(unit(bytes, sqlite_head(4096) + "and more") == 4096);
+  }
+  REQUIRE(unit(kGiB + 1, sqlite_head(4096)) == 65536);
+  REQUIRE(unit(16 * kGiB, sqlite_head(1)) == 65536);
+  REQUIRE(unit(16 * kGiB + 1, sqlite_head(4096)) == 0);
+  // No database, or none that SQLite would open.
+  for (const std::string& head :
+       {std::string(), std::string("SQLite format 3"), sqlite_head(4096).substr(0, 17),
+        "x" + sqlite_head(4096), sqlite_head(0), sqlite_head(256), sqlite_head(4097),
+        sqlite_head(0xffff)}) {
+    REQUIRE(unit(kMiB, head) == 0);
+  }
+  REQUIRE(chunk_sizes_for(64 << 10, sqlite_head(4096)).max == 64 << 10);
+}
+
+TEST_CASE("a page that changed changes its own chunk alone", "[chunker]") {
+  std::string data = sqlite_head(4096) + random_text(19, (1 << 20) + 1000);
+  const ChunkSizes sizes = chunk_sizes_for(data.size(), data);
+  const auto before = chunks_of(data, sizes);
+  REQUIRE(before.size() == data.size() / 4096 + 1);
+  std::string changed = data;
+  for (const size_t page : {3, 100, 200}) changed[page * 4096 + 17] ^= 1;
+  const auto after = chunks_of(changed, sizes);
+  REQUIRE(after.size() == before.size());
+  REQUIRE(std::count_if(after.begin(), after.end(),
+                        [&](std::string_view chunk) { return !before.contains(chunk); }) == 3);
+}
+
 TEST_CASE("the gear table depends on the key, and on nothing else", "[chunker]") {
   const GearTable first = derive_gear_table(test_repository(1).key);
   REQUIRE(first == derive_gear_table(test_repository(1).key));
