@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/fs.h"
+#include "base/hash.h"
 #include "base/lmdb.h"
 #include "tests/support/watched.h"
 
@@ -281,8 +283,14 @@ TEST_CASE("at the last sequence the journal ends with an error, and stays readab
   holdfast.stop();
   constexpr uint64_t kLast = INT64_MAX;
   {
-    // As if so many records had been written: the head's sequence is its first field, and the
-    // newest record has it at offset 16 (docs/formats/).
+    // As if so many records had been written: the head begins with its sequence and has the chain
+    // at offset 24, the newest record has them at 16 and 48 (docs/formats/).
+    const TestJson header = TestJson::parse(read_file(holdfast.state() + "/repository"));
+    ChunkKey chain_key{};
+    const std::string hex = header.at("key");
+    for (size_t i = 0; i < chain_key.size(); ++i) {
+      chain_key[i] = static_cast<uint8_t>(std::stoul(hex.substr(2 * i, 2), nullptr, 16));
+    }
     const auto env = LmdbEnv::open(holdfast.state() + "/journal", 1 << 30, 32);
     REQUIRE(env.ok());
     const auto meta = (*env)->table("meta");
@@ -297,6 +305,11 @@ TEST_CASE("at the last sequence the journal ends with an error, and stays readab
     newest = (*txn)->get(*records, key)->value();
     set_le(head.data(), kLast - 8);
     set_le(newest.data() + 16, kLast - 8);
+    const std::string before = newest.substr(48, 16);
+    std::fill_n(newest.begin() + 48, 16, '\0');
+    const auto chain = chain_link(chain_key, before, newest);
+    std::copy(chain.begin(), chain.end(), newest.begin() + 48);
+    std::copy(chain.begin(), chain.end(), head.begin() + 24);
     key.clear();
     put_be64(key, kLast - 8);
     REQUIRE((*txn)->put(*records, key, newest).ok());
