@@ -11,7 +11,7 @@ namespace holdfast::bench {
 namespace {
 
 constexpr size_t kRoundsOfPrune = 10;
-constexpr double kPagesTarget = 1.3, kEditsTarget = 1.2;
+constexpr double kPagesTarget = 1.3, kEditsTarget = 1.2, kPruneTarget = 0.1;
 
 struct Growth {
   std::vector<double> packs, index, least;  // bytes; `least`: what changed, through zstd -3
@@ -172,29 +172,56 @@ Status measure_growth(Bench& bench) {
   return {};
 }
 
-// Ten rounds of edits, and what it takes to drop nine of them. Holdfast has no prune yet; the goal
-// for it is a tenth of restic's time. Until then the peers' times are noted, for what is to come.
+// Ten rounds of edits, and what it takes to drop nine of them: the present stays, the moments
+// between go. With the service watching.
 Status measure_prune(Bench& bench) {
-  if (bench.peers().empty()) return {};
   TRY_ASSIGN(Corpus* const corpus, bench.ingested("edited"));
   TRY_ASSIGN(const auto files, sorted_files(corpus->path));
   TRY_ASSIGN(const auto repositories, repositories_of(bench, *corpus));
   const size_t rounds = bench.options().smoke ? 2 : kRoundsOfPrune;
+  ServiceRun service;
+  TRY(service.start(bench.options().program, corpus->state, corpus->path));
   for (size_t round = 1; round <= rounds; ++round) {
     say("rounds to be pruned, " + std::to_string(round));
     TRY(append_line(corpus->path, every_hundredth(files, round),
                     "prune round " + std::to_string(round)));
+    TRY(service.flush());
     for (size_t i = 0; i < repositories.size(); ++i) {
       TRY(bench.peers()[i].backup(repositories[i], corpus->path, "prune" + std::to_string(round)));
     }
   }
+  settle();
+  const uint64_t before = packs_of(corpus->state);
+  TRY_ASSIGN(const Usage ours,
+             run_command({bench.options().program, "--state", corpus->state, "prune", "--all", "0s",
+                          "--hourly", "0", "--daily", "0", "--weekly", "0", "--monthly", "0",
+                          "--last", "1", "--grace", "0s"}));
+  Figure figure;
+  figure.key = "prune.K";
+  figure.name = "prune of nine of ten rounds of edits of K";
+  figure.detail = Json{{"wall_s", ours.wall_s},
+                       {"packs_before_bytes", before},
+                       {"packs_after_bytes", packs_of(corpus->state)}};
+  figure.ours = in_unit(ours.wall_s, Unit::kSeconds) + ", " +
+                in_unit(bytes_of(before) / 1e6, Unit::kMegabytes) + " became " +
+                in_unit(bytes_of(packs_of(corpus->state)) / 1e6, Unit::kMegabytes);
+  figure.reference = "no peer";
+  figure.value = ours.wall_s;
+  figure.unit = Unit::kSeconds;
   for (size_t i = 0; i < repositories.size(); ++i) {
     settle();
-    TRY_ASSIGN(const Usage usage, bench.peers()[i].keep_last(repositories[i]));
-    bench.report().note("peer_prune", bench.peers()[i].name(),
+    const Peer& peer = bench.peers()[i];
+    TRY_ASSIGN(const Usage usage, peer.keep_last(repositories[i]));
+    bench.report().note("peer_prune", peer.name(),
                         Json{{"wall_s", usage.wall_s}, {"cpu_s", usage.cpu_s}});
+    if (i != 0) continue;
+    figure.reference = peer.name() + ": " + in_unit(usage.wall_s, Unit::kSeconds);
+    figure.value = ours.wall_s / usage.wall_s;
+    figure.unit = Unit::kRatio;
+    figure.target = kPruneTarget;
   }
-  return {};
+  bench.report().add(figure);
+  return service.stop();
 }
 
 }  // namespace holdfast::bench
