@@ -17,6 +17,7 @@ namespace holdfast {
 
 namespace {
 
+constexpr int kMetaReadsMax = 20;
 // Offsets and numbers of LMDB 0.9's mdb.c.
 constexpr size_t kPageHeadBytes = 16;
 constexpr size_t kNodeHeadBytes = 8;
@@ -184,12 +185,20 @@ Result<bool> LmdbFile::read_metas() {
           " bytes");
     return false;
   }
-  TRY_ASSIGN(const auto even, read_meta(0));
-  TRY_ASSIGN(const auto odd, read_meta(1));
+  TRY_ASSIGN(auto even, read_meta(0));
+  TRY_ASSIGN(auto odd, read_meta(1));
+  const auto follow = [&] {
+    const bool fresh = even->txn == 0 && odd->txn == 0;
+    const bool adjacent = even->txn + 1 == odd->txn || odd->txn + 1 == even->txn;
+    return fresh || (adjacent && even->txn % 2 == 0);
+  };
+  // Others may have committed between the two.
+  for (int i = 0; even && odd && !follow() && i < kMetaReadsMax; ++i) {
+    TRY_ASSIGN(even, read_meta(0));
+    TRY_ASSIGN(odd, read_meta(1));
+  }
   if (!even || !odd) return false;
-  const bool fresh = even->txn == 0 && odd->txn == 0;
-  const bool adjacent = even->txn + 1 == odd->txn || odd->txn + 1 == even->txn;
-  if (!fresh && (!adjacent || even->txn % 2 != 0)) {
+  if (!follow()) {
     found("its head pages are of commits " + std::to_string(even->txn) + " and " +
           std::to_string(odd->txn) + ", which do not follow each other");
     return false;

@@ -65,7 +65,7 @@ Status Pruner::leave(const std::vector<uint32_t>& packs) {
 
 Result<PruneResult> Pruner::run(const PruneOptions& options) {
   const std::unique_lock alone(running_, std::try_to_lock);
-  if (!alone) return make_error(ErrorCode::kBusy, "a prune is under way already");
+  if (!alone) return make_error(ErrorCode::kFailed, "a prune is under way already; wait for it");
   cancelled_ = false;
   PruneResult result;
   TRY(begin(options, result));

@@ -48,7 +48,7 @@ class Pruner {
  public:
   Pruner(State& state, Gate& gate, const Clock& clock)
       : state_(state), gate_(gate), clock_(clock) {}
-  // One at a time: kBusy while another run is under way.
+  // One at a time: kFailed while another run is under way.
   Result<PruneResult> run(const PruneOptions& options);
   // Deletes condemned packs whose time has come; returns the bytes freed. Cheap where there are
   // none, and nothing while a run is under way.

@@ -34,7 +34,7 @@ uint64_t from_env(const char* name, uint64_t otherwise) {
 }
 
 // A field of /proc/PID/status, in bytes.
-uint64_t memory_of(pid_t pid, const std::string& field) {
+[[maybe_unused]] uint64_t memory_of(pid_t pid, const std::string& field) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(file, line);) {
     if (line.starts_with(field + ":")) {
