@@ -60,6 +60,11 @@ Status Engine::judge(size_t index, const Record& before, bool same_identity,
   evidence.same_identity = same_identity;
   evidence.told = (record.flags & kFlagOffline) != 0 ? Told::kUncovered : result.told;
   evidence.clean_baseline = evidence.clean_baseline && roots_[index]->fs.stamps_trusted;
+  // The same writing set the mtime of what was read in the middle of it: an unpacker at work.
+  const bool midway = (before.flags & (kFlagWriter | kFlagUnstable)) != 0;
+  if (midway && evidence.told == Told::kSeen && evidence.mtime == Stamp::kEarlier) {
+    evidence.mtime = Stamp::kSame;
+  }
   evidence.clock_set_back = before.seq < incidents_.set_back;
   evidence.unclean_boot = before.seq < incidents_.unclean_boot;
   if (result.state == CaptureState::kUnstable) evidence.reading = Reading::kUnsettled;

@@ -183,6 +183,22 @@ TEST_CASE("hard 12: stores after the close event on an overlay are suspect at mo
   require_no_alarm(w.holdfast);
 }
 
+TEST_CASE("a file that is read while it is unpacked was not rolled back", "[hard3]") {
+  Watched w;
+  Fd file(::open(w.in("unpacked").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  REQUIRE(file.valid());
+  REQUIRE(::write(file.get(), "the first half", 14) == 14);
+  w.mark();  // captured under the writer
+  REQUIRE(::write(file.get(), ", and the second", 16) == 16);
+  const timespec old[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  REQUIRE(::futimens(file.get(), old) == 0);
+  file.reset();
+  w.holdfast.flush();
+  REQUIRE(w.last_of("unpacked").at("verdict") == "mtime_preserved");
+  REQUIRE(w.content("unpacked") == "the first half, and the second");
+  REQUIRE(w.holdfast.lines({"log", "--verdict", "rollback_suspicious"}).empty());
+}
+
 TEST_CASE("hard 13: writes through a loop device are found by reading again", "[hard3]") {
   if (!is_root_for("loop devices")) return;
   Watched w;
