@@ -126,7 +126,7 @@ TEST_CASE("every pinned moment survives any number of prunes", "[prune]") {
   holdfast.start({"data=" + root});
   BackgroundChurn background(std::move(churn));
   std::map<std::string, std::pair<uint64_t, Tree>> pinned;  // by snapshot
-  for (int round = 0; round < 8; ++round) {
+  for (int round = 0; round < 5; ++round) {
     for (int i = 0; i < 3; ++i) {
       background.resume();
       background.wait_for_steps(20 + random() % 40);
@@ -171,14 +171,14 @@ TEST_CASE("a prune that is killed leaves every pinned moment", "[prune]") {
   holdfast.start({"data=" + root});
   Tree tree;
   uint64_t pinned = 0;
-  for (int kill = 0; kill < 12; ++kill) {
+  for (int kill = 0; kill < 6; ++kill) {
     INFO("after " << kill << " kills");
     for (int i = 0; i < 60; ++i) {
       write_file(root + "/f" + std::to_string(random() % 100),
                  random_bytes_of(random() % 60'000, static_cast<unsigned>(random())));
     }
     holdfast.flush();
-    if (kill % 4 == 0) {
+    if (kill % 3 == 0) {
       pinned = holdfast.json({"snapshot"}).at("seq");
       tree = read_tree(root);
     }
