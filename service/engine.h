@@ -141,6 +141,9 @@ class Engine {
                             const std::string& temporary);
   // An answer to the open verdict of record `since`, where its file is not what it was.
   Result<Sequence> answer(RecordKind kind, NodeId root, Sequence since, const std::string& note);
+  // Until it is called with 0, what appears as it was at `at` is a restore's own writing.
+  void begin_restore(NodeId root, Sequence at);
+
   // --- pruning (engine_prune.cpp) ---
   // Seals the pack that is being written, and journals `note` in the next one; durable on return.
   Status seal_pack(const std::string& note);
@@ -148,8 +151,6 @@ class Engine {
   void set_leaving(const std::vector<uint32_t>& packs);
   // One transaction of its own on the store's tables, between batches.
   Status with_store(const std::function<Status(Store&, WriteTxn&)>& change);
-  // Until it is called with 0, what appears as it was at `at` is a restore's own writing.
-  void begin_restore(NodeId root, Sequence at);
 
   EngineStatus status() const;
   State& state() { return state_; }

@@ -319,3 +319,23 @@ TEST_CASE("bytes that are no environment are damage", "[lmdb]") {
   REQUIRE_FALSE(env.ok());
   CHECK(env.error().code == ErrorCode::kDamaged);
 }
+
+TEST_CASE("the oldest reader is known, however many there are", "[lmdb]") {
+  const TempDir dir;
+  const auto env = open_env(dir);
+  const Dbi dbi = open_table(*env);
+  put(*env, dbi, "k", "1");
+  const uint64_t first = env->last_commit();
+  REQUIRE(env->oldest_read() == first);  // nobody reads
+  auto old = begin_read(*env);
+  auto same = begin_read(*env);
+  put(*env, dbi, "k", "2");
+  const auto later = begin_read(*env);
+  put(*env, dbi, "k", "3");
+  REQUIRE(env->last_commit() == first + 2);
+  REQUIRE(env->oldest_read() == first);
+  old.reset();
+  REQUIRE(env->oldest_read() == first);
+  same.reset();
+  REQUIRE(env->oldest_read() == first + 1);
+}
