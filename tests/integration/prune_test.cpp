@@ -100,6 +100,33 @@ TEST_CASE("what is pruned is stored again when it comes back", "[prune]") {
   w.holdfast.require_clean(true);
 }
 
+TEST_CASE("what comes back while it is being pruned is there afterwards", "[prune]") {
+  Watched w;
+  for (unsigned round = 0; round < 4; ++round) {
+    const auto content = [&](unsigned i) { return random_bytes_of(9000, round * 1000 + i); };
+    const auto name = [&](const char* what, unsigned i) {
+      return w.in(what + std::to_string(round) + "-" + std::to_string(i));
+    };
+    for (unsigned i = 0; i < 200; ++i) write_file(name("old", i), content(i));
+    w.holdfast.flush();
+    for (unsigned i = 0; i < 200; ++i) write_file(name("old", i), "short");
+    w.holdfast.flush();
+    // While it marks, copies, moves and drops, the contents that go are needed again.
+    Command command;
+    command.args = {HOLDFAST_BINARY, "--state", w.holdfast.state()};
+    command.args.insert(command.args.end(), kNow.begin(), kNow.end());
+    Process pruning(command);
+    for (unsigned i = 0; i < 200; ++i) {
+      write_file(name("new", i), content(i));
+      if (i % 4 == 0) w.holdfast.json({"status"});
+    }
+    REQUIRE(pruning.wait().exit_code == 0);
+    w.holdfast.flush();
+    w.holdfast.require_clean(true);
+    w.require_present();
+  }
+}
+
 TEST_CASE("without a service prune works as well", "[prune]") {
   Watched w;
   for (int i = 0; i < 5; ++i) {
