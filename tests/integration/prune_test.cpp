@@ -101,24 +101,24 @@ TEST_CASE("what is pruned is stored again when it comes back", "[prune]") {
 }
 
 TEST_CASE("what comes back while it is being pruned is there afterwards", "[prune]") {
+  constexpr unsigned kFiles = 3000;
   Watched w;
-  for (unsigned round = 0; round < 4; ++round) {
-    const auto content = [&](unsigned i) { return random_bytes_of(9000, round * 1000 + i); };
-    const auto name = [&](const char* what, unsigned i) {
-      return w.in(what + std::to_string(round) + "-" + std::to_string(i));
-    };
-    for (unsigned i = 0; i < 200; ++i) write_file(name("old", i), content(i));
+  for (unsigned round = 0; round < 3; ++round) {
+    const auto content = [&](unsigned i) { return random_bytes_of(1500, round * kFiles + i); };
+    make_dir(w.in("old"));
+    for (unsigned i = 0; i < kFiles; ++i) write_file(w.in("old/" + std::to_string(i)), content(i));
     w.holdfast.flush();
-    for (unsigned i = 0; i < 200; ++i) write_file(name("old", i), "short");
+    run_tool({"rm", "-r", w.in("old")});
+    const std::string back = w.in("back" + std::to_string(round));
+    make_dir(back);
     w.holdfast.flush();
     // While it marks, copies, moves and drops, the contents that go are needed again.
     Command command;
     command.args = {HOLDFAST_BINARY, "--state", w.holdfast.state()};
     command.args.insert(command.args.end(), kNow.begin(), kNow.end());
     Process pruning(command);
-    for (unsigned i = 0; i < 200; ++i) {
-      write_file(name("new", i), content(i));
-      if (i % 4 == 0) w.holdfast.json({"status"});
+    for (unsigned i = 0; i < kFiles && pruning.running(); ++i) {
+      write_file(back + "/" + std::to_string(i), content(i));
     }
     REQUIRE(pruning.wait().exit_code == 0);
     w.holdfast.flush();
