@@ -16,7 +16,6 @@ namespace holdfast {
 namespace {
 
 constexpr int kCompressionLevel = 3;
-constexpr size_t kReadBytes = 4 * 1024 * 1024;         // at least one chunk of the largest size
 constexpr size_t kSegmentBytes = 1024 * 1024;          // of a long file, given to another worker
 constexpr uint64_t kSpreadBytesMin = 4 * 1024 * 1024;  // shorter files stay with one worker
 
@@ -422,29 +421,38 @@ Status Capturer::LongRead::read(Capturer& capturer, CaptureResult& result) {
   return {};
 }
 
+// The file is read to where it is hashed, cut and compressed: only what is behind the last cut of a
+// segment is copied, to the front of the next one.
 Status Capturer::LongRead::read_extent(Capturer& capturer, uint64_t begin, uint64_t end) {
-  const size_t capacity = std::max<size_t>(2 * sizes_.max, kSegmentBytes);
-  if (work_.buffer.size() < capacity) work_.buffer.resize(capacity);
-  size_t held = 0;  // bytes in the buffer that are not cut yet
-  for (uint64_t at = begin; at < end || held > 0;) {
+  const size_t capacity = std::min<uint64_t>(kSegmentBytes + sizes_.max, end - begin);
+  size_t cut_bytes = 0, held = 0;  // in the segment's buffer: cut, and in all
+  for (uint64_t at = begin; at < end || held > cut_bytes;) {
+    if (!segment_.bytes) segment_.bytes = std::make_unique_for_overwrite<char[]>(capacity);
     const size_t want = std::min<uint64_t>(capacity - held, end - at);
-    TRY_ASSIGN(const size_t got, pread_full(fd_, work_.buffer.data() + held, want, at));
+    char* const to = segment_.bytes.get() + held;
+    TRY_ASSIGN(const size_t got, pread_full(fd_, to, want, at));
     if (got < want) end = at + got;  // truncated while we read: the stamps will tell
-    hasher_.update({work_.buffer.data() + held, got});
+    hasher_.update({to, got});
     read_bytes_ += got;
     held += got;
     at += got;
-    std::string_view rest(work_.buffer.data(), held);
-    while (!rest.empty() && (rest.size() >= sizes_.max || at >= end)) {
+    std::string_view rest(segment_.bytes.get() + cut_bytes, held - cut_bytes);
+    while (!rest.empty() && (rest.size() >= sizes_.max || at >= end) && cut_bytes < kSegmentBytes) {
       const size_t cut = chunker_.next_cut(rest);
-      segment_.bytes.append(rest.substr(0, cut));
       segment_.cuts.push_back(static_cast<uint32_t>(cut));
       rest.remove_prefix(cut);
-      if (segment_.bytes.size() >= kSegmentBytes) flush_segment(capturer);
+      cut_bytes += cut;
     }
+    if (rest.empty() && at >= end) break;
+    auto next = std::make_unique_for_overwrite<char[]>(capacity);
+    std::copy(rest.begin(), rest.end(), next.get());
     held = rest.size();
-    std::copy(rest.begin(), rest.end(), work_.buffer.begin());
+    cut_bytes = 0;
+    flush_segment(capturer);
+    segment_.bytes = std::move(next);
   }
+  flush_segment(capturer);
+  segment_ = {};
   return {};
 }
 
@@ -521,12 +529,11 @@ void Capturer::do_segment(Segment& segment) {
   SegmentJob& job = *segment.job;
   std::vector<ChunkId> awaited;
   std::vector<Part> parts;
-  std::string_view rest = segment.bytes;
+  const char* at = segment.bytes.get();
   for (const uint32_t length : segment.cuts) {
-    const std::string_view bytes = rest.substr(0, length);
     parts.push_back(
-        {PartKind::kData, length, work.store_chunk(bytes, ChunkKind::kData, own, awaited)});
-    rest.remove_prefix(length);
+        {PartKind::kData, length, work.store_chunk({at, length}, ChunkKind::kData, own, awaited)});
+    at += length;
   }
   own.finish();
   work.emit_frames(own, job.generation);

@@ -129,8 +129,8 @@ struct SegmentJob;
 struct Segment {
   std::shared_ptr<SegmentJob> job;
   size_t index = 0;
-  std::string bytes;
-  std::vector<uint32_t> cuts;  // chunk lengths
+  std::unique_ptr<char[]> bytes;  // the sum of the cuts; what is behind them is not the segment's
+  std::vector<uint32_t> cuts;     // chunk lengths
 };
 
 // What the capturing code needs of its surroundings. All members outlive the worker.

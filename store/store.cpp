@@ -20,8 +20,10 @@ constexpr size_t kPackEntryBytes = 16, kCompactedEntryBytes = 24;
 constexpr uint64_t kSealedBit = 1, kCondemnedBit = 2;
 constexpr std::string_view kPositionWord = "position";
 
-// Frames are handed to the storage in pieces of about this size.
+// Frames are handed to the storage in pieces of up to this size; one that is large by itself goes
+// there without being copied once more.
 constexpr size_t kPendingBytesMax = 1024 * 1024;
+constexpr size_t kLargeFrameBytes = 128 * 1024;
 constexpr size_t kFramesBeforeSeal = 1024 * 1024;  // a pack of many tiny batches is sealed as well
 
 Error damaged(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
@@ -175,8 +177,9 @@ Status Store::add_frame(FrameType type, std::string_view bytes) {
                       "the batch is larger than a pack can be: close it earlier");
   }
   const FrameInPack frame{static_cast<uint32_t>(end_), static_cast<uint32_t>(bytes.size()), type};
-  if (pending_.size() + bytes.size() > kPendingBytesMax) TRY(write_pending());
-  if (bytes.size() >= kPendingBytesMax) {
+  const bool large = bytes.size() >= kLargeFrameBytes;
+  if (large || pending_.size() + bytes.size() > kPendingBytesMax) TRY(write_pending());
+  if (large) {
     TRY(storage_->append(pack_, end_, bytes));
   } else {
     pending_.append(bytes);
