@@ -25,7 +25,7 @@
 namespace holdfast {
 
 struct VerifyOptions {
-  size_t workers = 4;       // they mostly wait for the disk
+  size_t workers = 16;      // they mostly wait for the disk
   uint64_t rate_bytes = 0;  // a second; 0: no limit
   bool idle = false;        // I/O and CPU at idle priority
   bool judge_only = false;  // journal nothing: compare with a moment that is not the present
