@@ -73,6 +73,10 @@ const char* error_code_name(ErrorCode code) {
   return "failed";
 }
 
+bool answers_with_bytes(const ApiRequest& request) {
+  return request.path == "/v1/cat" || request.path == "/v1/export";
+}
+
 ErrorCode error_code_of_name(std::string_view name) {
   for (const CodeName& entry : kCodeNames) {
     if (entry.name == name) return entry.code;
@@ -108,6 +112,8 @@ Status Api::handle(const ApiRequest& request, ApiSink& sink) {
       {"GET", "/v1/history", &Api::history},
       {"GET", "/v1/ls", &Api::ls},
       {"GET", "/v1/cat", &Api::cat},
+      {"GET", "/v1/export", &Api::export_tar},
+      {"GET", "/v1/export/plan", &Api::export_plan},
       {"GET", "/v1/diff", &Api::diff},
       {"GET", "/v1/snapshots", &Api::snapshots},
       {"POST", "/v1/snapshots", &Api::snapshot_create},

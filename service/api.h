@@ -1,19 +1,20 @@
-// Api: every command as a request: method, path, parameters in, JSON lines (or raw bytes for cat)
-// out. The service answers it over HTTP, a command without a service calls it directly; there is no
-// other way.
+// Api: every command as a request: method, path, parameters in, JSON lines (or raw bytes) out. The
+// service answers it over HTTP, a command without a service calls it directly; there is no other
+// way.
 //
 //   GET    /v1/status                      POST   /v1/flush?timeout=
 //   GET    /v1/log?path=&since=&until=&kind=&verdict=&root=&limit=&reverse=&follow=
 //   GET    /v1/history?path=               GET    /v1/ls?path=&at=&recursive=
 //   GET    /v1/cat?path=&at=               GET    /v1/diff?a=&b=&path=
+//   GET    /v1/export?path=&at=            GET    /v1/export/plan?path=&at=
 //   GET    /v1/snapshots                   POST   /v1/snapshots?message=&tag=k=v
 //   DELETE /v1/snapshots?name=             POST   /v1/check?read_data=
 //   POST   /v1/prune?dry_run=&all=&hourly=&daily=&weekly=&monthly=&last=&grace=
 //   POST   /v1/verify?path=&at=&heal=&rate=  POST  /v1/accept?path=
 //   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
 //
-// `cwd` says what relative paths are relative to. Long work reports {"progress": …} lines before
-// its result. Called from any thread but the engine's.
+// cat and export answer with bytes. `cwd` says what relative paths are relative to. Long work
+// reports {"progress": …} lines before its result. Called from any thread but the engine's.
 #pragma once
 
 #include <functional>
@@ -57,6 +58,8 @@ Json check_json(const StoreStats& stats, uint64_t records, bool read_data,
 const char* error_code_name(ErrorCode code);  // "not_found", ... in JSON
 ErrorCode error_code_of_name(std::string_view name);
 
+bool answers_with_bytes(const ApiRequest& request);  // and not with JSON lines
+
 class Api {
  public:
   Api(State& state, Gate& gate, const Clock& clock) : state_(state), gate_(gate), clock_(clock) {}
@@ -81,6 +84,8 @@ class Api {
   Status ls(const ApiRequest& request, ApiSink& sink);
   Status cat(const ApiRequest& request, ApiSink& sink);
   Status diff(const ApiRequest& request, ApiSink& sink);
+  Status export_tar(const ApiRequest& request, ApiSink& sink);
+  Status export_plan(const ApiRequest& request, ApiSink& sink);
   Status restore(const ApiRequest& request, ApiSink& sink);
   Status check(const ApiRequest& request, ApiSink& sink);
   Status prune(const ApiRequest& request, ApiSink& sink);

@@ -30,7 +30,7 @@ constexpr size_t kHeldBytesMax = 1024 * 1024;
 class Answer final : public ApiSink {
  public:
   Answer(Api& api, ApiRequest request, const std::atomic<bool>& stopping) : stopping_(stopping) {
-    raw_ = request.path == "/v1/cat";
+    raw_ = answers_with_bytes(request);
     thread_ = std::thread([this, &api, request = std::move(request)] { run(api, request); });
   }
   ~Answer() override {

@@ -16,6 +16,7 @@
 #include "service/config.h"
 #include "service/service.h"
 #include "tools/client.h"
+#include "tools/export.h"
 #include "tools/mend.h"
 #include "tools/print.h"
 
@@ -210,7 +211,7 @@ int run_command(Arguments& arguments, Printer print) {
   for (const std::string& path : arguments.paths) request.params.emplace_back("path", path);
   for (const std::string& tag : arguments.tags) request.params.emplace_back("tag", tag);
   if (request.path == "/v1/prune") put_policy(*config, request);
-  const bool raw = request.path == "/v1/cat";
+  const bool raw = answers_with_bytes(request);
   auto log = make_stderr_log(arguments.verbose ? LogLevel::kInfo : LogLevel::kWarn);
   int code = 0;
   auto take = [&](std::string_view line) {
@@ -375,6 +376,19 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
   commands.push_back({restore, "POST", "/v1/restore", print_restore});
 }
 
+void add_export(CLI::App& app, Arguments& arguments) {
+  auto* command =
+      app.add_subcommand("export", "write a tree at any moment to standard output, as a tar")
+          ->fallthrough();
+  command->add_option("PATH", arguments.paths, "default: everything that was watched");
+  parameter(command, arguments, "--at", "at", kTimeHelp);
+  command->footer(
+      "Names in it begin with that of the root.\n"
+      "Examples:\n  holdfast export uploads: --at yesterday | zstd > uploads.tar.zst\n"
+      "  holdfast export --at s1234 | rclone rcat remote:backup.tar\n"
+      "Exit code 5: some files could not be exported, each is named.");
+}
+
 void add_truth_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
   auto* verify =
       app.add_subcommand("verify", "read the files again and compare them with the journal")
@@ -429,6 +443,21 @@ int run_mending(const Arguments& arguments, int (*mend)(const MendOptions&)) {
   return mend({*dir, arguments.json, arguments.quiet});
 }
 
+int run_export_command(Arguments& arguments) {
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  arguments.request.params.emplace_back("cwd", working_directory());
+  for (const std::string& path : arguments.paths) {
+    arguments.request.params.emplace_back("path", path);
+  }
+  auto log = make_stderr_log(arguments.verbose ? LogLevel::kInfo : LogLevel::kWarn);
+  auto left_out = run_export(*dir, arguments.request, *log);
+  if (!left_out.ok()) return report(left_out.error());
+  return *left_out > 0 ? 5 : 0;
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Holdfast watches directories, journals every change, keeps every version, and brings any "
@@ -459,6 +488,7 @@ int run(int argc, char** argv) {
   std::vector<Command> commands;
   add_looking_commands(app, arguments, commands);
   add_acting_commands(app, arguments, commands);
+  add_export(app, arguments);
   add_truth_commands(app, arguments, commands);
   auto* rebuild =
       app.add_subcommand("rebuild", "make the journal anew from the packs")->fallthrough();
@@ -484,6 +514,7 @@ int run(int argc, char** argv) {
   if (watch->parsed()) return run_watch(arguments);
   if (repair->parsed()) return run_mending(arguments, run_repair);
   if (rebuild->parsed()) return run_mending(arguments, run_rebuild);
+  if (app.got_subcommand("export")) return run_export_command(arguments);
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
     arguments.request.method = command.method;
