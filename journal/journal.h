@@ -57,8 +57,10 @@ struct Entry {
 struct Root {
   NodeId node;
   std::string name;
-  std::string path;                   // absolute, bytes
+  std::string path;                   // absolute, bytes; "" for a virtual root
   std::vector<std::string> excludes;  // patterns, as the root was last watched with
+  // No directory: it holds what programs gave (service/content_writer.h).
+  bool is_virtual() const { return path.empty(); }
 };
 // The note of a record with kFlagRootAdded: what the row of the root is made from.
 std::string root_note(const std::string& path, const std::vector<std::string>& excludes);

@@ -104,6 +104,7 @@ Status Journal::visit_name(const LmdbTxn& txn, const Kept& kept, const std::vect
   const size_t oldest = versions.size() - std::min(versions.size(), kNewestVersionsMax);
   for (size_t i = versions.size(); i > oldest && contents.size() < kept.last; --i) {
     TRY_ASSIGN(const Record version, record(txn, versions[i - 1]));
+    if ((version.flags & kFlagRejected) != 0) continue;  // not in the place of a good one
     if (std::find(contents.begin(), contents.end(), version.content) != contents.end()) continue;
     contents.push_back(version.content);
     TRY(visit(version));

@@ -28,9 +28,7 @@ Status check_payload(const Record& record) {
   }
   if (record.flags & kFlagRootAdded) {
     if (added_root(record).value == 0) return refused(record, "the added root has no node");
-    if (record.name.empty() || record.note.empty()) {
-      return refused(record, "an added root needs a name, and its path as the note");
-    }
+    if (record.name.empty()) return refused(record, "an added root needs a name");
   }
   return {};
 }

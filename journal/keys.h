@@ -192,11 +192,17 @@ inline bool is_version(const Record& record) {
     default: return true;
   }
 }
+// Whether it is the first version of what a program gave; with a prev it is the next one.
+inline bool begins_content(const Record& record) {
+  return (record.kind == RecordKind::kDump || record.kind == RecordKind::kSeed) &&
+         record.prev.value == 0;
+}
 // Whether it puts a name where there may have been none.
 inline bool makes_name(const Record& record) {
   return is_version(record) &&
-         (record.kind == RecordKind::kCreate || record.kind == RecordKind::kLink ||
-          record.kind == RecordKind::kRename || record.kind == RecordKind::kService);
+         (begins_content(record) || record.kind == RecordKind::kCreate ||
+          record.kind == RecordKind::kLink || record.kind == RecordKind::kRename ||
+          record.kind == RecordKind::kService);
 }
 // Whether a name of its own ends with it, and which.
 inline bool ends_name(const Record& record) {

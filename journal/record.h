@@ -90,6 +90,7 @@ enum RecordFlag : uint32_t {
   kFlagOwn = 1u << 12,          // Holdfast's own write: a restore, a heal, a seed
   kFlagDamaged = 1u << 13,      // the content is the damaged one that a heal or accept found
   kFlagLost = 1u << 14,         // gap: a repair could not save records, or contents (journal.h)
+  kFlagRejected = 1u << 15,     // dump: no good one; the version after it is the last good one
 };
 // What a record says of its content, and goes on saying while name and attributes change.
 inline constexpr uint32_t kFlagsOfContent =

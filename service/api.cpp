@@ -123,6 +123,7 @@ Status Api::handle(const ApiRequest& request, ApiSink& sink) {
       {"POST", "/v1/prune", &Api::prune},
       {"POST", "/v1/verify", &Api::verify},
       {"POST", "/v1/accept", &Api::accept},
+      {"POST", "/v1/put", &Api::put},
   };
   for (const Route& route : kRoutes) {
     if (request.method == route.method && request.path == route.path) {

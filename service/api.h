@@ -12,12 +12,14 @@
 //   POST   /v1/prune?dry_run=&all=&hourly=&daily=&weekly=&monthly=&last=&grace=
 //   POST   /v1/verify?path=&at=&heal=&rate=  POST  /v1/accept?path=
 //   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
+//   POST   /v1/put?path=&kind=&note=&shrink=    with a body
 //
 // cat and export answer with bytes. `cwd` says what relative paths are relative to. Long work
 // reports {"progress": …} lines before its result. Called from any thread but the engine's.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,10 +36,22 @@ namespace holdfast {
 
 struct LogFilter;  // api_log.cpp
 
+// The bytes that come with a request, as they come. One thread.
+class ApiBody {
+ public:
+  virtual ~ApiBody() = default;
+  // Blocks until there are some; 0: the end. kInterrupted: it broke off, and what came is a part.
+  virtual Result<size_t> read(char* out, size_t size) = 0;
+  // What is known only at the end; after it. Names and values of visible ASCII.
+  using Trailers = std::vector<std::pair<std::string, std::string>>;
+  virtual Trailers trailers() { return {}; }
+};
+
 struct ApiRequest {
   std::string method;
   std::string path;
   std::vector<std::pair<std::string, std::string>> params;
+  std::shared_ptr<ApiBody> body;  // nullptr: none
   std::string get(std::string_view key) const;
   std::vector<std::string> all(std::string_view key) const;
   bool flag(std::string_view key) const { return get(key) == "1"; }
@@ -91,6 +105,7 @@ class Api {
   Status prune(const ApiRequest& request, ApiSink& sink);
   Status verify(const ApiRequest& request, ApiSink& sink);
   Status accept(const ApiRequest& request, ApiSink& sink);
+  Status put(const ApiRequest& request, ApiSink& sink);
   Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
   Status know_own_writes(const std::vector<UserPath>& paths, Sequence at);
   Status close_restored(const std::vector<UserPath>& paths, Sequence at);

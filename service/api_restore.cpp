@@ -35,6 +35,12 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
   RestorePlan plan;
   for (const std::string& text : request.all("path")) {
     TRY_ASSIGN(const UserPath path, query.path(text, request.get("cwd")));
+    if (in_place && path.root.is_virtual()) {
+      return make_error(ErrorCode::kUsage,
+                        display_path(text) +
+                            " has no directory to be restored to in place: it was "
+                            "given by a program; use --to DIR, or --to-command");
+    }
     plan.paths.push_back(path);
     by_root[path.root.node].first = path.root;
     by_root[path.root.node].second.push_back(path.relative);
@@ -42,6 +48,7 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
   }
   if (by_root.empty()) {
     for (const Root& root : query.roots()) {
+      if (in_place && root.is_virtual()) continue;
       if (state.journal->locate(txn, root.node, "", at).ok()) by_root[root.node] = {root, {""}};
     }
   }

@@ -26,10 +26,17 @@ Result<std::vector<UserPath>> paths_of(const Query& query, const ApiRequest& req
   std::vector<UserPath> paths;
   for (const std::string& text : request.all("path")) {
     TRY_ASSIGN(UserPath path, query.path(text, request.get("cwd")));
+    if (path.root.is_virtual()) {
+      return make_error(ErrorCode::kUsage, display_path(text) +
+                                               " was given by a program and is on no disk but the "
+                                               "state's; holdfast check --read-data reads that");
+    }
     paths.push_back(std::move(path));
   }
   if (paths.empty()) {
-    for (const Root& root : roots) paths.push_back({root, ""});
+    for (const Root& root : roots) {
+      if (!root.is_virtual()) paths.push_back({root, ""});
+    }
   }
   return paths;
 }

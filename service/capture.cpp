@@ -9,13 +9,14 @@
 #include <condition_variable>
 #include <deque>
 
+#include "service/content_parts.h"
 #include "service/frame_builder.h"
+#include "service/stored_index.h"
 
 namespace holdfast {
 
 namespace {
 
-constexpr int kCompressionLevel = 3;
 constexpr size_t kSegmentBytes = 1024 * 1024;          // of a long file, given to another worker
 constexpr uint64_t kSpreadBytesMin = 4 * 1024 * 1024;  // shorter files stay with one worker
 
@@ -74,36 +75,6 @@ bool is_racy(const FsTraits& fs, int64_t ctime_ns, int64_t now_ns) {
   return granularity > 0 && ctime_ns >= now_ns - granularity;
 }
 
-bool PendingChunks::claim(const ChunkId& id) {
-  Shard& shard = shard_of(id);
-  std::lock_guard lock(shard.mutex);
-  return shard.ids.insert(id).second;
-}
-
-bool PendingChunks::contains(const ChunkId& id) {
-  Shard& shard = shard_of(id);
-  std::lock_guard lock(shard.mutex);
-  return shard.ids.contains(id);
-}
-
-void PendingChunks::release(const ChunkId& id) {
-  Shard& shard = shard_of(id);
-  std::lock_guard lock(shard.mutex);
-  shard.ids.erase(id);
-}
-
-void PendingChunks::release_committed(const std::vector<ChunkId>& ids) {
-  commits_.fetch_add(1, std::memory_order_acq_rel);
-  for (const ChunkId& id : ids) release(id);
-}
-
-void PendingChunks::clear() {
-  for (Shard& shard : shards_) {
-    std::lock_guard lock(shard.mutex);
-    shard.ids.clear();
-  }
-}
-
 size_t CaptureOutput::bytes() const {
   size_t sum = 512 * results.size() + 256;
   for (const NewFrame& frame : frames) sum += frame.bytes.size();
@@ -126,7 +97,7 @@ struct Capturer::Work {
    public:
     explicit Using(Work& work) : work_(work) { ++work_.users; }
     ~Using() {
-      if (--work_.users == 0) work_.txn.reset();
+      if (--work_.users == 0) work_.index.release();
     }
     Using(const Using&) = delete;
     Using& operator=(const Using&) = delete;
@@ -136,7 +107,10 @@ struct Capturer::Work {
   };
 
   explicit Work(CaptureContext context_in)
-      : context(std::move(context_in)), compressor(kCompressionLevel), builder(compressor) {}
+      : context(std::move(context_in)),
+        compressor(kCaptureLevel),
+        builder(compressor),
+        index(*context.env, *context.store, *context.pending) {}
 
   void emit_finished(const CaptureTask& task);
   void emit_frames(FrameBuilder& from, uint64_t generation);
@@ -147,16 +121,14 @@ struct Capturer::Work {
   Status read_content(const CaptureTask& task, int fd, const StatxResult& st,
                       CaptureResult& result);
   Status read_small(int fd, uint64_t size, CaptureResult& result);
-  bool is_stored(const ChunkId& id);
   ChunkId store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
                       std::vector<ChunkId>& awaited);
 
   CaptureContext context;
   Compressor compressor;
   FrameBuilder builder;
-  std::unique_ptr<ReadTxn> txn;  // the index as of the commit `seen_commits`
-  uint64_t seen_commits = 0;
-  int users = 0;  // of txn: it pins pages, so an idle worker has none
+  StoredIndex index;
+  int users = 0;  // of index: it pins pages, so an idle worker has none
   std::string buffer;
   std::vector<CaptureResult> results;
   Capturer* capturer = nullptr;
@@ -305,29 +277,17 @@ Status Capturer::Work::read_small(int fd, uint64_t size, CaptureResult& result) 
   return {};
 }
 
-bool Capturer::Work::is_stored(const ChunkId& id) {
-  const uint64_t commits = context.pending->commits();
-  if (!txn || commits != seen_commits) {
-    txn.reset();
-    auto begun = context.env->begin_read();
-    if (!begun.ok()) return false;  // stored once more, then
-    txn = std::move(*begun);
-    seen_commits = commits;
-  }
-  return context.store->has(*txn, id);
-}
-
 // Enters the chunk into the frame being built, unless the store has it or another worker is on it.
 ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
                                     std::vector<ChunkId>& awaited) {
   const ChunkId id = chunk_id(context.store->info().key, bytes);
-  if (is_stored(id)) return id;
+  if (index.has(id)) return id;
   if (!context.pending->claim(id)) {
     awaited.push_back(id);
     return id;
   }
   // Another worker's may have been committed and released between the two questions.
-  if (context.pending->commits() != seen_commits && is_stored(id)) {
+  if (context.pending->commits() != index.seen_commits() && index.has(id)) {
     context.pending->release(id);
     return id;
   }
@@ -356,7 +316,7 @@ class Capturer::LongRead {
         spread_(st.size >= kSpreadBytesMin),
         sizes_(chunk_sizes_of(fd, st.size)),
         chunker_(work.context.store->gear(), sizes_),
-        recipe_([this](const std::string& block) {
+        content_([this](const std::string& block) {
           return work_.store_chunk(block, ChunkKind::kRecipe, work_.builder, awaited_);
         }),
         job_(std::make_shared<SegmentJob>()) {
@@ -371,7 +331,6 @@ class Capturer::LongRead {
   void flush_segment(Capturer& capturer);
   void add_parts_that_are_done();
   void wait_for_segments(Capturer& capturer);
-  void add_part(const Part& part);
 
   Work& work_;
   const CaptureTask& task_;
@@ -380,13 +339,11 @@ class Capturer::LongRead {
   const bool sparse_, spread_;
   const ChunkSizes sizes_;
   const Chunker chunker_;
-  RecipeBuilder recipe_;
+  ContentParts content_;
   ContentHasher hasher_;
   std::shared_ptr<SegmentJob> job_;
   Segment segment_;
   std::vector<ChunkId> awaited_;
-  std::optional<Part> first_;  // held back: a content of one chunk needs no recipe
-  size_t parts_ = 0;
   uint64_t read_bytes_ = 0;
 };
 
@@ -408,14 +365,7 @@ Status Capturer::LongRead::read(Capturer& capturer, CaptureResult& result) {
   wait_for_segments(capturer);
   result.hash = hasher_.finish();
   result.stat.size = read_bytes_;
-  if (parts_ == 0) {
-    result.content = {ContentKind::kEmpty, {}};
-  } else if (parts_ == 1 && first_->kind == PartKind::kData) {
-    result.content = {ContentKind::kChunk, first_->id};
-  } else {
-    if (parts_ == 1) recipe_.add(*first_);
-    result.content = {ContentKind::kRecipe, recipe_.finish()};
-  }
+  result.content = content_.finish();
   result.awaited.insert(result.awaited.end(), awaited_.begin(), awaited_.end());
   result.awaited.insert(result.awaited.end(), job_->awaited.begin(), job_->awaited.end());
   return {};
@@ -489,7 +439,7 @@ void Capturer::LongRead::add_parts_that_are_done() {
       ++job_->base;
     }
   }
-  for (const Part& part : ready) add_part(part);
+  for (const Part& part : ready) content_.add(part);
   if (work_.builder.finished_bytes() > kSegmentBytes) {
     work_.emit_frames(work_.builder, task_.generation);
   }
@@ -511,15 +461,6 @@ void Capturer::LongRead::wait_for_segments(Capturer& capturer) {
     // What is left is in other workers' hands.
     job_->changed.wait(lock, [&] { return job_->done.empty() || job_->done.front().has_value(); });
   }
-}
-
-void Capturer::LongRead::add_part(const Part& part) {
-  if (++parts_ == 1) {
-    first_ = part;
-    return;
-  }
-  if (parts_ == 2) recipe_.add(*first_);
-  recipe_.add(part);
 }
 
 void Capturer::do_segment(Segment& segment) {

@@ -6,13 +6,10 @@
 // read again, and after kCaptureAttemptsMax the last reading is kept and flagged unstable.
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "base/fd.h"
@@ -22,6 +19,7 @@
 #include "base/types.h"
 #include "journal/record.h"
 #include "journal/verdict.h"
+#include "service/pending_chunks.h"
 #include "store/store.h"
 
 namespace holdfast {
@@ -39,29 +37,6 @@ int64_t granularity_of(const FsTraits& fs, int64_t ctime_ns);
 // Whether one more change, after statx() said `ctime_ns` at `now_ns` of the file system's clock,
 // could leave the same ctime.
 bool is_racy(const FsTraits& fs, int64_t ctime_ns, int64_t now_ns);
-
-// Chunks that a worker has taken on and that no transaction has committed yet, so that two workers
-// do not store the same chunk. Thread-safe; bounded by what a batch holds.
-class PendingChunks {
- public:
-  bool claim(const ChunkId& id);  // true: the caller must store it
-  bool contains(const ChunkId& id);
-  void release(const ChunkId& id);
-  void release_committed(const std::vector<ChunkId>& ids);
-  // Grows before what was committed is released: a read transaction that began at this count has
-  // every chunk that was released up to it.
-  uint64_t commits() const { return commits_.load(std::memory_order_acquire); }
-  void clear();
-
- private:
-  std::atomic<uint64_t> commits_{0};
-  struct Shard {
-    std::mutex mutex;
-    std::unordered_set<ChunkId, ChunkIdHash> ids;
-  };
-  std::array<Shard, 16> shards_;
-  Shard& shard_of(const ChunkId& id) { return shards_[id.bytes[31] & 15]; }
-};
 
 // One name to capture, through the open directory (O_PATH) that holds it: renames above do not
 // matter.

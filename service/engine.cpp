@@ -73,6 +73,13 @@ Status Engine::add_root(const RootSpec& spec) {
                                   [&](const Root& other) { return other.name == spec.name; });
   root->root = {NodeId{}, spec.name, spec.path, spec.excludes};
   const bool is_new = found == known.end();
+  if (!is_new && found->is_virtual()) {
+    return make_error(ErrorCode::kUsage,
+                      "cannot watch " + display_path(spec.path) + " as " + spec.name +
+                          ": that name holds what programs gave, and has no directory; give the "
+                          "directory another name, as in NAME=" +
+                          display_path(spec.path));
+  }
   if (!is_new) root->root.node = found->node;
   if (is_new || found->path != spec.path || found->excludes != spec.excludes) {
     Record record;
@@ -114,6 +121,7 @@ Status Engine::stop() {
   const Error stopping = make_error(ErrorCode::kInterrupted, "the service is stopping");
   for (Waiter& waiter : std::exchange(waiters_, {})) waiter.done(stopping);
   fail_asks(stopping);
+  for (PutWaiter& waiter : std::exchange(put_waiters_, {})) waiter.done(stopping);
   TRY(check_clocks());
   Record service;
   service.kind = RecordKind::kService;
@@ -225,7 +233,7 @@ Status Engine::commit_if_due() {
       batch_->ops >= options_.batch_ops_max ||
       state_.store->batch_bytes() + batch_->records.size() >= options_.batch_bytes_max;
   const bool idle = walk_stack_.empty() && captures_.empty() && group_.items.empty() &&
-                    pipeline_.tasks_outstanding() == 0 && missing_.empty();
+                    pipeline_.tasks_outstanding() == 0 && missing_.empty() && puts_.empty();
   const bool old = clock_.boottime_ns() - batch_->opened_ns >= options_.batch_age_ns;
   if (!full && !idle && !old) return {};
   return commit();

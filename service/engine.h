@@ -86,6 +86,19 @@ struct ClockStatus {
   std::vector<SkewStatus> skews;  // those that stand
 };
 
+// A content that a program is giving (engine_put.cpp).
+struct PutTicket {
+  uint64_t id = 0;
+};
+struct GivenContent {
+  RecordKind kind = RecordKind::kDump;  // or kSeed
+  uint64_t size = 0;
+  ContentHash hash;
+  ContentRef content;
+  std::string note;
+  bool rejected = false;  // kept as a version, and the one of before goes on being the good one
+};
+
 struct EngineStatus {
   Sequence seq;
   bool scanning = false;
@@ -144,6 +157,19 @@ class Engine {
   // Until it is called with 0, what appears as it was at `at` is a restore's own writing.
   void begin_restore(NodeId root, Sequence at);
 
+  // --- contents that programs give (engine_put.cpp), through service/content_writer.h ---
+  // kUsage: `root` is a watched directory. kExists: a directory is there, or no directory above it.
+  // kBusy: somebody else is giving the same path. `path` is not empty.
+  Result<PutTicket> begin_put(const std::string& root, const std::string& path);
+  // kChanged: the batch with part of the content was undone, and the put with it.
+  Status put_frames(PutTicket ticket, const std::vector<NewFrame>& frames);
+  // Journals the content as the next version, and what is missing above it; durable on return.
+  Result<Record> finish_put(PutTicket ticket, const GivenContent& given);
+  void end_put(PutTicket ticket);  // however it ended
+  // Calls back when all puts that are under way now have ended: until then they may rely on chunks
+  // that no record names.
+  void after_puts(std::function<void(const Status&)> done);
+
   // --- pruning (engine_prune.cpp) ---
   // Seals the pack that is being written, and journals `note` in the next one; durable on return.
   Status seal_pack(const std::string& note);
@@ -154,6 +180,7 @@ class Engine {
 
   EngineStatus status() const;
   State& state() { return state_; }
+  const PendingChunks& pending_chunks() { return pipeline_.pending(); }  // thread-safe
   // Called after each commit with the new head.
   std::function<void(Sequence)> on_commit;
 
@@ -164,6 +191,7 @@ class Engine {
   struct Look;
   struct Waiter;
   struct Clocks;
+  struct PutTarget;
 
   // engine.cpp
   Status turn(bool& progress);
@@ -229,6 +257,12 @@ class Engine {
   void fail_asks(const Error& error);
   Result<std::vector<std::pair<std::shared_ptr<Fd>, std::string>>> other_names(
       size_t root, const Record& version);
+
+  // engine_put.cpp
+  Result<PutTarget> put_target(const std::string& root, const std::string& path);
+  Status check_put(PutTicket ticket) const;
+  Status journal_given_dirs(const std::string& root, PutTarget& target);
+  Status keep_good_one(const Record& rejected, const std::optional<Record>& before);
 
   // engine_watch.cpp
   Result<std::unique_ptr<Watcher>> make_fanotify(size_t root);
@@ -355,6 +389,17 @@ class Engine {
   std::optional<std::pair<NodeId, std::string>> moving_from_;  // while its new name is cleared
   std::vector<Ask> asks_;
   uint64_t next_ask_ = 1;
+  struct Put {
+    uint64_t generation;
+    std::string root, path;
+  };
+  std::map<uint64_t, Put> puts_;  // by ticket
+  struct PutWaiter {
+    std::set<uint64_t> puts;
+    std::function<void(const Status&)> done;
+  };
+  std::vector<PutWaiter> put_waiters_;
+  uint64_t next_put_ = 1;
   std::optional<Error> stall_;
   int64_t stall_until_ns_ = 0;
   std::string last_problem_;

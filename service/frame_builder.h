@@ -9,6 +9,8 @@
 
 namespace holdfast {
 
+inline constexpr int kCaptureLevel = 3;  // of compression, of what comes in
+
 class FrameBuilder {
  public:
   explicit FrameBuilder(Compressor& compressor) : compressor_(compressor) {}

@@ -52,6 +52,7 @@ Status DirectGate::start() {
     TRY_ASSIGN(auto txn, state_.env->begin_read());
     TRY_ASSIGN(const auto roots, state_.journal->roots(*txn));
     for (const Root& root : roots) {
+      if (root.is_virtual()) continue;
       TRY_ASSIGN(auto excludes, excludes_of(*state_.journal, *txn, root));
       specs.push_back({root.name, root.path, std::move(excludes)});
     }
@@ -119,6 +120,7 @@ Result<EngineStatus> DirectGate::status() {
   status.seq = head.seq;
   TRY_ASSIGN(const auto roots, state_.journal->roots(*txn));
   for (const Root& root : roots) {
+    if (root.is_virtual()) continue;
     RootStatus entry;
     entry.name = root.name;
     entry.path = root.path;

@@ -12,6 +12,8 @@ namespace holdfast {
 namespace {
 struct Reply {
   CURL* curl = nullptr;
+  ApiBody* sent = nullptr;
+  Status sent_status;
   const std::function<bool(std::string_view)>* body = nullptr;
   std::string error_body;
   bool broken_off = false;
@@ -30,6 +32,40 @@ size_t on_body(char* data, size_t size, size_t count, void* context) {
   reply.broken_off = true;
   return 0;
 }
+
+size_t on_send(char* out, size_t size, size_t count, void* context) {
+  auto& reply = *static_cast<Reply*>(context);
+  auto got = reply.sent->read(out, size * count);
+  if (got.ok()) return *got;
+  reply.sent_status = got.error();
+  return CURL_READFUNC_ABORT;
+}
+
+int on_trailers(curl_slist** list, void* context) {
+  for (const auto& [name, value] : static_cast<Reply*>(context)->sent->trailers()) {
+    *list = curl_slist_append(*list, (name + ": " + value).c_str());
+  }
+  return CURL_TRAILERFUNC_OK;
+}
+
+using HeaderList = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+
+// The service is waited for before anything is sent: it may refuse, and what makes the body (a
+// command that dumps a database) is not even started then.
+HeaderList send_body(CURL* curl, Reply& reply) {
+  constexpr long kServiceAnswersMs = 600'000;
+  HeaderList headers(curl_slist_append(nullptr, "Expect: 100-continue"), curl_slist_free_all);
+  curl_slist_append(headers.get(), "Transfer-Encoding: chunked");
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+  curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+  curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
+  curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, kServiceAnswersMs);
+  curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_send);
+  curl_easy_setopt(curl, CURLOPT_READDATA, &reply);
+  curl_easy_setopt(curl, CURLOPT_TRAILERFUNCTION, on_trailers);
+  curl_easy_setopt(curl, CURLOPT_TRAILERDATA, &reply);
+  return headers;
+}
 }  // namespace
 
 Status http_request(const std::string& socket_path, const ApiRequest& request,
@@ -45,6 +81,11 @@ Status http_request(const std::string& socket_path, const ApiRequest& request,
   Reply reply;
   reply.curl = curl.get();
   reply.body = &body;
+  HeaderList headers(nullptr, curl_slist_free_all);
+  if (request.body) {
+    reply.sent = request.body.get();
+    headers = send_body(curl.get(), reply);
+  }
   curl_easy_setopt(curl.get(), CURLOPT_UNIX_SOCKET_PATH, socket_path.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, request.method.c_str());
@@ -56,6 +97,7 @@ Status http_request(const std::string& socket_path, const ApiRequest& request,
   if (code == CURLE_COULDNT_CONNECT) {
     return Error{ErrorCode::kNotFound, ECONNREFUSED, "no service answers on " + socket_path};
   }
+  TRY(reply.sent_status);
   if (reply.broken_off) return make_error(ErrorCode::kInterrupted, "interrupted");
   if (code != CURLE_OK) {
     return make_error(ErrorCode::kFailed,

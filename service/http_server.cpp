@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "service/http_upload.h"
 
 namespace holdfast {
 
@@ -75,6 +76,7 @@ class Answer final : public ApiSink {
  private:
   void run(Api& api, const ApiRequest& request) {
     auto status = api.handle(request, *this);
+    if (auto* upload = dynamic_cast<HttpUpload*>(request.body.get())) upload->close();
     std::lock_guard lock(mutex_);
     if (!status.ok() && started_) {
       failed_raw_ = raw_;
@@ -134,41 +136,96 @@ struct HttpServer::Impl {
   std::atomic<bool> stopping{false};
   MHD_Daemon* daemon = nullptr;
 
+  // A request whose body is still coming.
+  struct Uploading {
+    std::shared_ptr<HttpUpload> body;
+    std::unique_ptr<Answer> answer;
+  };
+
   static MHD_Result answer(void* self, MHD_Connection* connection, const char* url,
                            const char* method, const char*, const char*, size_t* upload_size,
                            void** context);
-  MHD_Result respond(MHD_Connection* connection, ApiRequest request);
+  static void completed(void* self, MHD_Connection* connection, void** context,
+                        MHD_RequestTerminationCode);
+  MHD_Result begin_upload(MHD_Connection* connection, ApiRequest request, void** context);
+  static MHD_Result respond(MHD_Connection* connection, std::unique_ptr<Answer> answer);
 };
 
+namespace {
+char no_body;  // the context of requests without one
+
+ApiBody::Trailers values_of(MHD_Connection* connection, MHD_ValueKind kind) {
+  ApiBody::Trailers values;
+  MHD_get_connection_values_n(
+      connection, kind,
+      [](void* out, MHD_ValueKind, const char* key, size_t key_size, const char* value,
+         size_t value_size) {
+        static_cast<ApiBody::Trailers*>(out)->emplace_back(
+            std::string(key, key_size), value ? std::string(value, value_size) : std::string());
+        return MHD_YES;
+      },
+      &values);
+  return values;
+}
+}  // namespace
+
 MHD_Result HttpServer::Impl::answer(void* self, MHD_Connection* connection, const char* url,
-                                    const char* method, const char*, const char*,
+                                    const char* method, const char*, const char* upload_data,
                                     size_t* upload_size, void** context) {
-  static char seen;
-  if (*context == nullptr) {  // headers only; the request comes with the next call
-    *context = &seen;
+  auto& impl = *static_cast<Impl*>(self);
+  if (*context != nullptr && *context != &no_body) {
+    auto& uploading = *static_cast<Uploading*>(*context);
+    if (*upload_size != 0) {
+      uploading.body->push({upload_data, *upload_size});
+      *upload_size = 0;
+      return MHD_YES;
+    }
+    uploading.body->end(values_of(connection, MHD_FOOTER_KIND));
+    return respond(connection, std::move(uploading.answer));
+  }
+  if (*upload_size != 0) {  // of a request that has none
+    *upload_size = 0;
     return MHD_YES;
   }
-  if (*upload_size != 0) {  // no request has a body
-    *upload_size = 0;
+  const std::string_view path(url);
+  const bool takes_body = path == "/v1/put";
+  if (*context == nullptr && !takes_body) {  // headers only; the request comes with the next call
+    *context = &no_body;
     return MHD_YES;
   }
   ApiRequest request;
   request.method = method;
-  request.path = url;
-  MHD_get_connection_values_n(
-      connection, MHD_GET_ARGUMENT_KIND,
-      [](void* out, MHD_ValueKind, const char* key, size_t key_size, const char* value,
-         size_t value_size) {
-        static_cast<ApiRequest*>(out)->params.emplace_back(
-            std::string(key, key_size), value ? std::string(value, value_size) : std::string());
-        return MHD_YES;
-      },
-      &request);
-  return static_cast<Impl*>(self)->respond(connection, std::move(request));
+  request.path = path;
+  request.params = values_of(connection, MHD_GET_ARGUMENT_KIND);
+  if (takes_body) return impl.begin_upload(connection, std::move(request), context);
+  return respond(connection,
+                 std::make_unique<Answer>(*impl.api, std::move(request), impl.stopping));
 }
 
-MHD_Result HttpServer::Impl::respond(MHD_Connection* connection, ApiRequest request) {
-  auto answer = std::make_unique<Answer>(*api, std::move(request), stopping);
+// Once the headers are there, and before the client is told to send: a refusal is told at once.
+MHD_Result HttpServer::Impl::begin_upload(MHD_Connection* connection, ApiRequest request,
+                                          void** context) {
+  auto uploading = std::make_unique<Uploading>();
+  uploading->body = std::make_shared<HttpUpload>();
+  request.body = uploading->body;
+  uploading->answer = std::make_unique<Answer>(*api, std::move(request), stopping);
+  if (!uploading->body->wait_for_reader()) {
+    *context = &no_body;
+    return respond(connection, std::move(uploading->answer));
+  }
+  *context = uploading.release();
+  return MHD_YES;
+}
+
+void HttpServer::Impl::completed(void*, MHD_Connection*, void** context,
+                                 MHD_RequestTerminationCode) {
+  if (*context == nullptr || *context == &no_body) return;
+  const std::unique_ptr<Uploading> uploading(static_cast<Uploading*>(*context));
+  *context = nullptr;
+  uploading->body->break_off();  // where it has not ended
+}
+
+MHD_Result HttpServer::Impl::respond(MHD_Connection* connection, std::unique_ptr<Answer> answer) {
   answer->wait_for_start();
   MHD_Response* response = nullptr;
   unsigned status = 200;
@@ -223,7 +280,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& socket_
   server->impl_->daemon = MHD_start_daemon(
       MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_ITC, 0, nullptr,
       nullptr, &Impl::answer, server->impl_.get(), MHD_OPTION_LISTEN_SOCKET, fd.get(),
-      MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_END);
+      MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_NOTIFY_COMPLETED, &Impl::completed,
+      nullptr, MHD_OPTION_END);
   if (server->impl_->daemon == nullptr) {
     return make_error(ErrorCode::kFailed, "starting the API on " + socket_path + " failed");
   }

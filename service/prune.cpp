@@ -250,6 +250,8 @@ Status Pruner::compact(const Group& group, PruneResult& result) {
     const bool undone = !flushed.ok() && (flushed.error().code == ErrorCode::kNoSpace ||
                                           flushed.error().code == ErrorCode::kChanged);
     if (!flushed.ok() && !undone) return flushed.error();
+    // And what programs are giving, which no flush waits for.
+    TRY(gate_.with_engine([](Engine& engine, const Gate::Done& done) { engine.after_puts(done); }));
   }
   TRY(mark_new_records());
   Copy copied;

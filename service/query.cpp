@@ -72,13 +72,15 @@ Result<UserPath> Query::path(std::string_view text, std::string_view cwd) const 
   TRY_ASSIGN(const std::string absolute, normalize_absolute(text, cwd));
   const Root* best = nullptr;
   for (const Root& root : roots) {
-    if (path_below(absolute, root.path) &&
+    if (!root.is_virtual() && path_below(absolute, root.path) &&
         (best == nullptr || root.path.size() > best->path.size()))
       best = &root;
   }
   if (best == nullptr) {
     std::string known;
-    for (const Root& root : roots) known += " " + root.name + "=" + display_path(root.path);
+    for (const Root& root : roots) {
+      if (!root.is_virtual()) known += " " + root.name + "=" + display_path(root.path);
+    }
     return make_error(ErrorCode::kNotFound, display_path(absolute) + " lies in no watched root" +
                                                 (known.empty() ? "" : "; watched are:" + known));
   }
@@ -162,7 +164,9 @@ std::pair<std::string, std::string> Query::place(const Record& record) {
 std::string Query::user_path(const Record& record) {
   const auto [root_name, path] = place(record);
   for (const Root& root : roots()) {
-    if (root.node == record.root) return path.empty() ? root.path : join_path(root.path, path);
+    if (root.node != record.root) continue;
+    if (root.is_virtual()) return root.name + ":" + path;
+    return path.empty() ? root.path : join_path(root.path, path);
   }
   return path;
 }

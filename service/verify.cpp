@@ -378,7 +378,7 @@ Result<NodeBatch> Verifier::pick_nodes(NodeId from, size_t files, uint64_t bytes
       return candidate.node == version.root;
     });
     const auto dir = state_.journal->dir_path(*txn, version.parent, Sequence{~0ull});
-    if (root == roots.end() || !dir.ok()) return Visit::kContinue;
+    if (root == roots.end() || root->is_virtual() || !dir.ok()) return Visit::kContinue;
     if (!last_dir.second || last_dir.first != version.parent) {
       last_dir = {version.parent, open_verify_dir(*root, *dir)};
     }

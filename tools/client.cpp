@@ -52,46 +52,71 @@ class DirectSink final : public ApiSink {
   LineSplitter& lines_;
 };
 
-Status run_here(State& state, const ApiRequest& request, LineSplitter& lines, const Clock& clock,
-                Log& log) {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = true; };
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-  DirectGate gate(state, clock, log);
-  Api api(state, gate, clock);
-  DirectSink sink(lines);
-  auto status = api.handle(request, sink);
-  if (interrupted) return make_error(ErrorCode::kInterrupted, "interrupted");
-  return status;
-}
-
 }  // namespace
 
-Status run_request(const std::string& state_dir, const ApiRequest& request, bool raw, Log& log,
-                   const std::function<void(std::string_view)>& take) {
+// The state, opened in this process.
+struct Session::Direct {
+  SystemClock clock;
+  std::unique_ptr<State> state;
+  std::unique_ptr<DirectGate> gate;
+  std::unique_ptr<Api> api;
+
+  Direct() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupted = true; };
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+  }
+  Status open(const std::string& dir, Log& log) {
+    TRY_ASSIGN(state, State::open(dir, false, clock, log));
+    gate = std::make_unique<DirectGate>(*state, clock, log);
+    api = std::make_unique<Api>(*state, *gate, clock);
+    return {};
+  }
+  Status run(const ApiRequest& request, LineSplitter& lines) const {
+    DirectSink sink(lines);
+    auto status = api->handle(request, sink);
+    if (interrupted) return make_error(ErrorCode::kInterrupted, "interrupted");
+    return status;
+  }
+};
+
+Session::Session(std::string state_dir, Log& log) : state_dir_(std::move(state_dir)), log_(log) {}
+Session::~Session() = default;
+
+Status Session::run(const ApiRequest& request, bool raw,
+                    const std::function<void(std::string_view)>& take) {
   LineSplitter lines(raw, take);
   const std::function<bool(std::string_view)> body = [&](std::string_view bytes) {
     lines.feed(bytes);
     return true;
   };
-  SystemClock clock;
   for (int attempt = 0;; ++attempt) {
-    auto answered = http_request(state_dir + "/api.sock", request, body);
+    if (direct_) return direct_->run(request, lines);
+    auto answered = http_request(state_dir_ + "/api.sock", request, body);
     if (answered.ok() || answered.error().sys_errno != ECONNREFUSED) return answered;
-    auto state = State::open(state_dir, false, clock, log);
-    if (state.ok()) return run_here(**state, request, lines, clock, log);
-    const bool unreadable =
-        state.error().code == ErrorCode::kDamaged || state.error().code == ErrorCode::kUnsupported;
+    auto direct = std::make_unique<Direct>();
+    auto opened = direct->open(state_dir_, log_);
+    if (opened.ok()) {
+      direct_ = std::move(direct);
+      continue;
+    }
+    const bool unreadable = opened.error().code == ErrorCode::kDamaged ||
+                            opened.error().code == ErrorCode::kUnsupported;
     if (request.path == "/v1/check" && unreadable) {
       // What keeps the state from being opened is a finding like any other.
-      lines.feed(json_line(check_json({}, 0, request.flag("read_data"), {state.error().message})));
+      lines.feed(json_line(check_json({}, 0, request.flag("read_data"), {opened.error().message})));
       return {};
     }
-    if (state.error().code != ErrorCode::kBusy || attempt >= kBusyRetries) return state.error();
+    if (opened.error().code != ErrorCode::kBusy || attempt >= kBusyRetries) return opened;
     const timespec pause{0, 100'000'000};
     ::nanosleep(&pause, nullptr);
   }
+}
+
+Status run_request(const std::string& state_dir, const ApiRequest& request, bool raw, Log& log,
+                   const std::function<void(std::string_view)>& take) {
+  return Session(state_dir, log).run(request, raw, take);
 }
 
 int exit_code_of(const Error& error) {

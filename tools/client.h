@@ -1,8 +1,9 @@
-// Client: one command's request, answered by the running service or, where none runs, by the same
+// Client: a command's requests, answered by the running service or, where none runs, by the same
 // code in this process under the state's lock.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -12,7 +13,26 @@
 
 namespace holdfast {
 
-// Runs the request; hands each line (or piece, for raw answers) on. kBusy: the state is locked by a
+// Several requests of one command. Where no service answers, the state is opened once and kept,
+// under its lock, until the session ends.
+class Session {
+ public:
+  Session(std::string state_dir, Log& log);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  // As run_request(). A body is read only once somebody is there to take it.
+  Status run(const ApiRequest& request, bool raw,
+             const std::function<void(std::string_view)>& take);
+
+ private:
+  struct Direct;
+  const std::string state_dir_;
+  Log& log_;
+  std::unique_ptr<Direct> direct_;  // once no service answered
+};
+
+// Runs one request; hands each line (or piece, for raw answers) on. kBusy: the state is locked by a
 // process that does not answer.
 Status run_request(const std::string& state_dir, const ApiRequest& request, bool raw, Log& log,
                    const std::function<void(std::string_view)>& take);

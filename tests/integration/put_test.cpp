@@ -1,0 +1,103 @@
+// Contents that programs give, in roots without a directory.
+#include <catch2/catch.hpp>
+
+#include "tests/support/raw_put.h"
+#include "tests/support/watched.h"
+
+namespace holdfast {
+namespace {
+
+using Catch::Contains;
+
+TestJson put(const Holdfast& holdfast, const std::string& path, const std::string& bytes) {
+  return TestJson::parse(put_content(holdfast.state(), path, bytes));
+}
+
+}  // namespace
+
+TEST_CASE("what a program gives is a version like any other", "[put]") {
+  Watched w;
+  const std::string first = random_bytes_of(3'000'000, 1);
+  const std::string second = first.substr(0, 1'500'000) + "changed" + first.substr(1'500'000);
+  const TestJson a = put(w.holdfast, "dumps:db/app", first);
+  const TestJson b = put(w.holdfast, "dumps:db/app", second);
+  put(w.holdfast, "dumps:small", "hello");
+  REQUIRE(a.at("size") == first.size());
+  REQUIRE(b.at("new_bytes").get<uint64_t>() < first.size() / 4);  // the rest was there
+  const Holdfast& h = w.holdfast;
+  REQUIRE(h.text({"cat", "dumps:db/app"}) == second);
+  REQUIRE(h.text({"cat", "dumps:db/app", "--at", at(a.at("seq"))}) == first);
+  const auto history = h.lines({"history", "dumps:db/app"});
+  REQUIRE(history.size() == 2);
+  REQUIRE(history[1].at("kind") == "dump");
+  REQUIRE(history[1].at("hash") == b.at("hash"));
+  REQUIRE(paths_of(h.lines({"ls", "-R", "dumps:"})) ==
+          std::vector<std::string>{"db", "db/app", "small"});
+  REQUIRE_THAT(h.text({"diff", at(a.at("seq")), "now"}),
+               Contains("M dumps:db/app") && Contains("+ dumps:small"));
+  h.text({"restore", "dumps:", "--at", "now", "--to", w.work.path("out")});
+  REQUIRE(read_file(w.work.path("out/db/app")) == second);
+  REQUIRE(h.run({"restore", "dumps:small", "--at", "now", "--in-place"}).exit_code == 2);
+  h.text({"restore", "--at", "now", "--in-place", "--delete"});  // passes over what is nowhere
+  REQUIRE(h.text({"cat", "dumps:small"}) == "hello");
+  REQUIRE(h.run({"verify", "dumps:small"}).exit_code == 2);
+  REQUIRE(h.json({"verify"}).at("problems") == 0);
+  h.text({"prune", "--all", "0s", "--last", "1"});
+  REQUIRE(h.text({"cat", "dumps:db/app"}) == second);
+  h.require_clean(true);
+}
+
+TEST_CASE("what was given survives a kill, a rebuild and commands without a service", "[put]") {
+  Watched w;
+  const std::string bytes = random_bytes_of(2'000'000, 2);
+  put(w.holdfast, "dumps:app", bytes);
+  w.holdfast.kill();
+  REQUIRE(w.holdfast.text({"cat", "dumps:app"}) == bytes);
+  w.holdfast.text({"rebuild"});
+  REQUIRE(w.holdfast.text({"cat", "dumps:app"}) == bytes);
+  w.holdfast.require_clean(true);
+  w.holdfast.text({"snapshot"});  // looks at all roots first: this one is none to look at
+  REQUIRE(w.holdfast.text({"cat", "dumps:app"}) == bytes);
+}
+
+TEST_CASE("a body that breaks off, and one whose service is killed, leave nothing", "[put]") {
+  Watched w;
+  const std::string bytes = random_bytes_of(12'000'000, 3);
+  {
+    RawPut broken(w.holdfast.state(), "dumps:app");
+    REQUIRE(broken.send(bytes));
+    const TestJson busy = put(w.holdfast, "dumps:app", "x");
+    REQUIRE(busy.at("code") == "busy");
+    broken.break_off();
+  }
+  // Its end is seen a moment later: until then the name is busy.
+  TestJson answer;
+  for (answer = put(w.holdfast, "dumps:app", "whole"); answer.contains("error");) {
+    REQUIRE(answer.at("code") == "busy");
+    answer = put(w.holdfast, "dumps:app", "whole");
+  }
+  REQUIRE(w.holdfast.lines({"history", "dumps:app"}).size() == 1);
+  RawPut killed(w.holdfast.state(), "dumps:app");
+  REQUIRE(killed.send(bytes));
+  w.holdfast.kill();
+  REQUIRE(w.holdfast.text({"cat", "dumps:app"}) == "whole");
+  w.holdfast.require_clean(true);
+}
+
+TEST_CASE("a virtual root and a watched one do not take each other's name", "[put]") {
+  Watched w;
+  write_file(w.in("a"), "a");
+  w.holdfast.flush();
+  REQUIRE(put(w.holdfast, "data:a", "x").at("code") == "usage");
+  REQUIRE(put(w.holdfast, "dumps:x", "x").at("size") == 1);
+  REQUIRE(put(w.holdfast, "dumps:x/y", "x").at("code") == "exists");
+  REQUIRE(put(w.holdfast, "dumps:", "x").at("code") == "usage");
+  REQUIRE(put(w.holdfast, "dumps:d/y", "x").contains("seq"));
+  REQUIRE(put(w.holdfast, "dumps:d", "x").at("code") == "exists");
+  w.holdfast.stop();
+  const Outcome refused = w.holdfast.run({"watch", "dumps=" + w.root});
+  REQUIRE(refused.exit_code == 2);
+  REQUIRE_THAT(refused.err, Contains("holds what programs gave"));
+}
+
+}  // namespace holdfast
