@@ -8,8 +8,12 @@ namespace holdfast {
 
 namespace {
 
-// What a rewritten pack is compressed with: it is done once, and read for years.
+// What is compressed anew: it is done once, and read for years.
 constexpr int kCompactionLevel = 6;
+// A frame is copied as it is where it is at least so large and at most this share of it is dead.
+// Below kDeadPercentMin, so that no pack is written anew again for what was left in it.
+constexpr uint64_t kStoredBytesMin = kFrameTargetBytes / 2;
+constexpr uint64_t kStoredDeadPercentMax = 10;
 // A pack is worth rewriting where that frees at least this share of it, or where it is small and
 // can be put together with its neighbours.
 constexpr uint64_t kDeadPercentMin = 20;
@@ -20,6 +24,24 @@ constexpr uint64_t kGroupChunksMax = 300'000;  // some 20 MB while they are move
 constexpr size_t kRowsPerStep = 4096;
 constexpr size_t kMovesPerTxn = 1000;
 constexpr int64_t kNoTimeout = INT64_MAX / 4;
+static_assert(kStoredDeadPercentMax < kDeadPercentMin);
+
+// `needed` says it of each chunk of the frame. By their number, as LiveMap counts, and by their
+// bytes.
+Wanted wanted_of(const FrameHeader& header, const std::vector<ChunkInFrame>& chunks,
+                 const std::vector<bool>& needed) {
+  uint64_t dead = 0, dead_bytes = 0;
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    if (needed[i]) continue;
+    ++dead;
+    dead_bytes += chunks[i].bytes;
+  }
+  if (dead == chunks.size()) return Wanted::kNothing;
+  const bool worth_it = header.raw_bytes < kStoredBytesMin ||
+                        dead * 100 > chunks.size() * kStoredDeadPercentMax ||
+                        dead_bytes * 100 > header.raw_bytes * kStoredDeadPercentMax;
+  return worth_it ? Wanted::kDecoded : Wanted::kStored;
+}
 
 }  // namespace
 
@@ -27,7 +49,6 @@ constexpr int64_t kNoTimeout = INT64_MAX / 4;
 struct Pruner::Copy {
   std::unique_ptr<CompactedPackWriter> writer;
   PackRange range;
-  std::vector<ChunkLocation> from;  // of each chunk of the writer, in its order
   std::map<uint32_t, std::vector<ChunkId>> dead;
   std::unique_ptr<ReadTxn> txn;
 };
@@ -136,10 +157,10 @@ Status Pruner::scan_packs(bool with_open_pack) {
                                         : PackRange{pack, pack, pack});
     PackVisitor visitor;
     visitor.table = [&](const ChunkLocation& frame, const FrameHeader&,
-                        const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+                        const std::vector<ChunkInFrame>& chunks) -> Result<Wanted> {
       live_.add_frame(frame, static_cast<uint32_t>(chunks.size()));
       TRY(stop_if_cancelled());
-      return false;
+      return Wanted::kNothing;
     };
     if (auto seen = visit_pack(state_.store->storage(), state_.info, pack, entry.bytes, visitor);
         !seen.ok()) {
@@ -287,32 +308,35 @@ Status Pruner::copy_chunks(uint32_t pack, Copy& copy) {
     TRY_ASSIGN(const auto there, state_.store->locate(*copy.txn, id));
     return there && *there == place;
   };
+  std::vector<bool> needed;  // of the chunks of one frame
   PackVisitor visitor;
-  visitor.table = [&](const ChunkLocation& frame, const FrameHeader&,
-                      const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+  visitor.table = [&](const ChunkLocation& frame, const FrameHeader& header,
+                      const std::vector<ChunkInFrame>& chunks) -> Result<Wanted> {
     TRY(stop_if_cancelled());
-    bool any = false;
+    needed.assign(chunks.size(), false);
     ChunkLocation place = frame;
-    for (const ChunkInFrame& chunk : chunks) {
-      TRY_ASSIGN(const bool needed, is_needed(place, chunk.id));
-      any = any || needed;
-      if (!needed) copy.dead[pack].push_back(chunk.id);
-      ++place.index;
+    for (size_t i = 0; i < chunks.size(); ++i, ++place.index) {
+      TRY_ASSIGN(needed[i], is_needed(place, chunks[i].id));
     }
-    return any;
+    const Wanted wanted = wanted_of(header, chunks, needed);
+    for (size_t i = 0; i < chunks.size() && wanted != Wanted::kStored; ++i) {
+      if (!needed[i]) copy.dead[pack].push_back(chunks[i].id);
+    }
+    return wanted;
   };
-  visitor.data = [&](const ChunkLocation& frame, const DecodedFrame& decoded) -> Status {
+  // The index moves with all of its chunks: what is dead in it stays, as in a pack that is not
+  // worth it.
+  visitor.stored = [&](const ChunkLocation& frame, std::string_view bytes) {
+    return copy.writer->add_stored(frame, bytes);
+  };
+  visitor.decoded = [&](const ChunkLocation& frame, const DecodedFrame& decoded) -> Status {
     ChunkLocation place = frame;
     size_t start = 0;
-    for (const ChunkInFrame& chunk : decoded.chunks) {
-      TRY_ASSIGN(const bool needed, is_needed(place, chunk.id));
-      if (needed) {
-        copy.from.push_back(place);
-        TRY(copy.writer->add_chunk(chunk.id, chunk.kind,
-                                   std::string_view(decoded.raw).substr(start, chunk.bytes)));
-      }
+    for (size_t i = 0; i < decoded.chunks.size(); ++i, ++place.index) {
+      const ChunkInFrame& chunk = decoded.chunks[i];
+      const std::string_view bytes = std::string_view(decoded.raw).substr(start, chunk.bytes);
+      if (needed[i]) TRY(copy.writer->add_chunk(chunk, place, bytes));
       start += chunk.bytes;
-      ++place.index;
     }
     return {};
   };
@@ -322,7 +346,9 @@ Status Pruner::copy_chunks(uint32_t pack, Copy& copy) {
 Status Pruner::copy_batches(const Group& group, Copy& copy) {
   PackVisitor visitor;
   visitor.table = [](const ChunkLocation&, const FrameHeader&,
-                     const std::vector<ChunkInFrame>&) -> Result<bool> { return false; };
+                     const std::vector<ChunkInFrame>&) -> Result<Wanted> {
+    return Wanted::kNothing;
+  };
   visitor.batch = [&](std::string_view records) { return copy.writer->add_batch(records); };
   for (const Unit& unit : group.units) {
     TRY(visit_pack(state_.store->storage(), state_.info, unit.widest, packs_[unit.widest].bytes,
@@ -335,15 +361,13 @@ Status Pruner::move_index(const Group& group, const Copy& copy) {
   const uint32_t pack = copy.range.pack;
   const PackEntry entry = copy.writer->entry();
   TRY(change([pack, entry](Store& store, WriteTxn& txn) { return store.adopt(txn, pack, entry); }));
-  const auto& chunks = copy.writer->chunks();
-  for (size_t begin = 0; begin < chunks.size(); begin += kMovesPerTxn) {
-    const size_t end = std::min(begin + kMovesPerTxn, chunks.size());
-    std::vector<Store::Move> moves;
-    for (size_t i = begin; i < end; ++i) {
-      moves.push_back({chunks[i].id, copy.from[i], chunks[i].location});
-    }
-    const auto move_all = [moves](Store& store, WriteTxn& txn) -> Status {
-      for (const Store::Move& move : moves) TRY(store.move_chunk(txn, move));
+  const std::vector<Store::Move>& moves = copy.writer->moves();
+  for (size_t begin = 0; begin < moves.size(); begin += kMovesPerTxn) {
+    const auto first = moves.begin() + static_cast<ptrdiff_t>(begin);
+    const std::vector<Store::Move> some(
+        first, first + static_cast<ptrdiff_t>(std::min(kMovesPerTxn, moves.size() - begin)));
+    const auto move_all = [some](Store& store, WriteTxn& txn) -> Status {
+      for (const Store::Move& move : some) TRY(store.move_chunk(txn, move));
       return {};
     };
     TRY(change(move_all));
@@ -384,9 +408,9 @@ Status Pruner::drop_rows_of(uint32_t pack) {
   std::vector<ChunkId> ids;
   PackVisitor visitor;
   visitor.table = [&](const ChunkLocation&, const FrameHeader&,
-                      const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+                      const std::vector<ChunkInFrame>& chunks) -> Result<Wanted> {
     for (const ChunkInFrame& chunk : chunks) ids.push_back(chunk.id);
-    return false;
+    return Wanted::kNothing;
   };
   TRY(visit_pack(state_.store->storage(), state_.info, pack, *bytes, visitor));
   return drop_rows(pack, ids);

@@ -117,7 +117,11 @@ Status CompactedPackWriter::write_pending() {
   return {};
 }
 
-Status CompactedPackWriter::add_frame(FrameType type, const std::string& bytes) {
+ChunkLocation CompactedPackWriter::next_location(size_t frame_bytes) const {
+  return {range_.pack, static_cast<uint32_t>(end_), static_cast<uint32_t>(frame_bytes), 0};
+}
+
+Status CompactedPackWriter::add_frame(FrameType type, std::string_view bytes) {
   if (end_ + bytes.size() > kPackBytesMax || frames_.size() >= kPackFramesMax) {
     return make_error(ErrorCode::kUsage, "a compacted pack would become too large");
   }
@@ -127,25 +131,41 @@ Status CompactedPackWriter::add_frame(FrameType type, const std::string& bytes) 
   return pending_.size() < kPendingBytesMax ? Status() : write_pending();
 }
 
-Status CompactedPackWriter::add_chunk(const ChunkId& id, ChunkKind kind, std::string_view bytes) {
-  CHECK(!chunks_ended_);
+Status CompactedPackWriter::add_chunk(const ChunkInFrame& chunk, const ChunkLocation& from,
+                                      std::string_view bytes) {
+  CHECK(!chunks_ended_ && chunk.bytes == bytes.size());
   if (!raw_.empty() && raw_.size() + bytes.size() > kFrameTargetBytes) TRY(write_chunks());
   raw_.append(bytes);
-  table_.push_back({id, static_cast<uint32_t>(bytes.size()), kind});
+  table_.push_back(chunk);
+  from_.push_back(from);
   if (raw_.size() >= kFrameTargetBytes || table_.size() >= kFrameEntriesMax) return write_chunks();
   return {};
+}
+
+// Stands before the chunks that wait for more of them; in which order they stand means nothing.
+Status CompactedPackWriter::add_stored(const ChunkLocation& from, std::string_view frame) {
+  CHECK(!chunks_ended_);
+  const auto table = decode_frame_table(frame);
+  if (!table.ok()) return damaged_at(storage_.name(from.pack), from.offset, table.error().message);
+  ChunkLocation old = from, now = next_location(frame.size());
+  for (const ChunkInFrame& chunk : *table) {
+    moves_.push_back({chunk.id, old, now});
+    ++old.index;
+    ++now.index;
+  }
+  return add_frame(FrameType::kData, frame);
 }
 
 Status CompactedPackWriter::write_chunks() {
   if (table_.empty()) return {};
   const std::string bytes = encode_frame(FrameType::kData, table_, raw_, compressor_);
-  ChunkLocation location{range_.pack, static_cast<uint32_t>(end_),
-                         static_cast<uint32_t>(bytes.size()), 0};
-  for (const ChunkInFrame& chunk : table_) {
-    chunks_.push_back({chunk.id, location});
+  ChunkLocation location = next_location(bytes.size());
+  for (size_t i = 0; i < table_.size(); ++i) {
+    moves_.push_back({table_[i].id, from_[i], location});
     ++location.index;
   }
   table_.clear();
+  from_.clear();
   raw_.clear();
   return add_frame(FrameType::kData, bytes);
 }
@@ -194,13 +214,14 @@ Status visit_data(PackScan& scan, uint64_t at, const FrameHeader& header,
   TRY_ASSIGN(const std::string_view head, scan.bytes_at(at, table_bytes));
   auto chunks = decode_unverified_table(header, head);
   if (!chunks.ok()) return damaged_at(scan.name(), at, chunks.error().message);
-  TRY_ASSIGN(const bool wanted, visitor.table(location, header, *chunks));
-  if (!wanted) return {};
+  TRY_ASSIGN(const Wanted wanted, visitor.table(location, header, *chunks));
+  if (wanted == Wanted::kNothing) return {};
   TRY_ASSIGN(const auto bytes, scan.frame_at(at, header));
   if (!bytes.value) return damaged_at(scan.name(), at, bytes.damage.message);
+  if (wanted == Wanted::kStored) return visitor.stored(location, *bytes.value);
   const auto decoded = decode_frame(*bytes.value, decompressor);
   if (!decoded.ok()) return damaged_at(scan.name(), at, decoded.error().message);
-  return visitor.data(location, *decoded);
+  return visitor.decoded(location, *decoded);
 }
 
 Status visit_batches(PackScan& scan, const RepositoryInfo& info, uint64_t at,

@@ -33,23 +33,21 @@ std::vector<PackRange> choose_packs(std::vector<PackRange> available);
 Result<std::vector<PackRange>> pack_ranges(PackStorage& storage, const RepositoryInfo& info);
 
 // Writes one compacted pack: chunks in any order, then batches in that of the log. One thread.
+// Of each chunk it notes where it was and where it is now, for the index.
 // Until finish() returns, the file is nothing that anybody reads; an unfinished one is removed.
 class CompactedPackWriter {
  public:
-  // Chunks are grouped and compressed anew, at zstd's `level`.
+  // What comes chunk by chunk is grouped and compressed anew, at zstd's `level`.
   static Result<std::unique_ptr<CompactedPackWriter>> create(PackStorage& storage,
                                                              const RepositoryInfo& info,
                                                              const PackRange& range, int level);
   ~CompactedPackWriter();
-  Status add_chunk(const ChunkId& id, ChunkKind kind, std::string_view bytes);
+  Status add_chunk(const ChunkInFrame& chunk, const ChunkLocation& from, std::string_view bytes);
+  // A whole data frame, byte for byte. kDamaged where its checksum does not fit it.
+  Status add_stored(const ChunkLocation& from, std::string_view frame);
   Status add_batch(std::string_view records);  // an empty one leaves nothing behind
   Status finish();                             // complete and durable on return
-  // Valid after finish().
-  struct Written {
-    ChunkId id;
-    ChunkLocation location;
-  };
-  const std::vector<Written>& chunks() const { return chunks_; }
+  const std::vector<Store::Move>& moves() const { return moves_; }  // complete after finish()
   PackEntry entry() const { return {end_, true, false, range_.first, range_.last}; }
   uint64_t bytes() const { return end_; }  // so far, what is not compressed yet left out
 
@@ -59,7 +57,8 @@ class CompactedPackWriter {
       : storage_(storage), info_(info), range_(range), compressor_(level) {}
   Status write_chunks();
   Status write_batches();
-  Status add_frame(FrameType type, const std::string& bytes);
+  ChunkLocation next_location(size_t frame_bytes) const;
+  Status add_frame(FrameType type, std::string_view bytes);
   Status write_pending();
 
   PackStorage& storage_;
@@ -68,24 +67,28 @@ class CompactedPackWriter {
   Compressor compressor_;
   std::string raw_;  // of the chunks to come
   std::vector<ChunkInFrame> table_;
+  std::vector<ChunkLocation> from_;   // of each chunk in the table
   std::vector<std::string> batches_;  // to come
   size_t batch_bytes_ = 0;
   bool chunks_ended_ = false;
   std::string pending_;  // before end_, not yet handed to the storage
   uint64_t end_ = 0;
   std::vector<FrameInPack> frames_;
-  std::vector<Written> chunks_;
+  std::vector<Store::Move> moves_;
   bool finished_ = false;
 };
 
 // Walks through a pack that is complete. Anything damaged is an error that names the place.
+enum class Wanted : uint8_t { kNothing, kStored, kDecoded };
 struct PackVisitor {
-  // The chunk table of each data frame, and where it stands; whether its payload is wanted.
-  std::function<Result<bool>(const ChunkLocation& frame, const FrameHeader& header,
-                             const std::vector<ChunkInFrame>& chunks)>
+  // The chunk table of each data frame, and where it stands; what of the frame is wanted.
+  std::function<Result<Wanted>(const ChunkLocation& frame, const FrameHeader& header,
+                               const std::vector<ChunkInFrame>& chunks)>
       table;
-  // What was wanted, verified against its checksum.
-  std::function<Status(const ChunkLocation& frame, const DecodedFrame& decoded)> data;
+  // The whole frame as it is stored, not verified.
+  std::function<Status(const ChunkLocation& frame, std::string_view bytes)> stored;
+  // What it holds, verified against its checksum.
+  std::function<Status(const ChunkLocation& frame, const DecodedFrame& decoded)> decoded;
   std::function<Status(std::string_view records)> batch;  // unset: not read
 };
 Status visit_pack(PackStorage& storage, const RepositoryInfo& info, uint32_t pack,

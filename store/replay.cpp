@@ -81,9 +81,9 @@ Status StoreReplay::replay_compacted(const PackRange& range) {
   batch_.clear();
   PackVisitor visitor;
   visitor.table = [&](const ChunkLocation& frame, const FrameHeader&,
-                      const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+                      const std::vector<ChunkInFrame>& chunks) -> Result<Wanted> {
     batch_.push_back({frame, chunks});
-    return false;
+    return Wanted::kNothing;
   };
   visitor.batch = [&](std::string_view records) { return apply_compacted(records); };
   TRY(visit_pack(storage, store_.info_, range.pack, bytes, visitor));

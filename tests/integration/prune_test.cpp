@@ -100,6 +100,41 @@ TEST_CASE("what is pruned is stored again when it comes back", "[prune]") {
   w.holdfast.require_clean(true);
 }
 
+TEST_CASE("a frame with little that is dead is kept whole, and not written anew again", "[prune]") {
+  constexpr unsigned kFiles = 60;
+  const auto content = [](unsigned i) { return random_bytes_of(4000, i); };
+  Watched w;
+  make_dir(w.out("dir"));
+  for (unsigned i = 0; i < kFiles; ++i) write_file(w.out("dir/" + std::to_string(i)), content(i));
+  rename_path(w.out("dir"), w.in("dir"));  // all at once, and so in one frame
+  write_file(w.in("large"), random_bytes_of(300'000, 1000));
+  const uint64_t begin = w.holdfast.flush();
+  run_tool({"rm", w.in("dir/7"), w.in("large")});
+  w.holdfast.flush();
+  REQUIRE(prune(w.holdfast).at("packs_rewritten") == 1);
+  // Its neighbours are needed, and a pack may hold what is not.
+  REQUIRE((w.content("dir/7", begin) == content(7)));
+  REQUIRE(w.holdfast.run({"cat", "data:large", "--at", at(begin)}).exit_code == 4);
+  const TestJson again = prune(w.holdfast);
+  REQUIRE(again.at("packs_rewritten") == 0);
+  REQUIRE(again.at("dead_bytes").get<uint64_t>() > 1000);
+  w.holdfast.require_clean(true);
+
+  // It comes back, and is found where it is; others go, until the frame is worth it.
+  write_file(w.in("back"), content(7));
+  for (unsigned i = 10; i < 30; ++i) run_tool({"rm", w.in("dir/" + std::to_string(i))});
+  w.holdfast.flush();
+  REQUIRE(prune(w.holdfast).at("packs_rewritten") > 0);
+  REQUIRE((w.content("back") == content(7)));
+  REQUIRE(w.holdfast.run({"cat", "data:dir/11", "--at", at(begin)}).exit_code == 4);
+  w.require_present();
+  w.holdfast.require_clean(true);
+  w.holdfast.stop();
+  w.holdfast.text({"rebuild"});
+  w.holdfast.require_clean(true);
+  REQUIRE((w.content("back") == content(7)));
+}
+
 TEST_CASE("what comes back while it is being pruned is there afterwards", "[prune]") {
   constexpr unsigned kFiles = 3000;
   Watched w;

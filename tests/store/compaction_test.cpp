@@ -39,7 +39,8 @@ struct Compacting : TestStore {
     writers.push_back(std::move(*made));
     CompactedPackWriter& writer = *writers.back();
     for (uint32_t i = first; i <= last; ++i) {
-      REQUIRE(writer.add_chunk(id(i, 'a'), ChunkKind::kData, part(i, 'a')).ok());
+      const ChunkInFrame chunk{id(i, 'a'), 500, ChunkKind::kData};
+      REQUIRE(writer.add_chunk(chunk, {i, kPackHeaderBytes, 0, 0}, part(i, 'a')).ok());
     }
     for (uint32_t i = first; i <= last; ++i) {
       REQUIRE(writer.add_batch("batch " + std::to_string(i)).ok());
@@ -160,11 +161,11 @@ TEST_CASE("a visit of a pack names the place of its damage", "[compaction]") {
   PackVisitor visitor;
   size_t tables = 0, batches = 0;
   visitor.table = [&](const ChunkLocation&, const FrameHeader&,
-                      const std::vector<ChunkInFrame>& chunks) -> Result<bool> {
+                      const std::vector<ChunkInFrame>& chunks) -> Result<Wanted> {
     tables += chunks.size();
-    return true;
+    return Wanted::kDecoded;
   };
-  visitor.data = [](const ChunkLocation&, const DecodedFrame&) { return Status(); };
+  visitor.decoded = [](const ChunkLocation&, const DecodedFrame&) { return Status(); };
   visitor.batch = [&](std::string_view) {
     ++batches;
     return Status();
@@ -176,4 +177,48 @@ TEST_CASE("a visit of a pack names the place of its damage", "[compaction]") {
   const auto damaged = visit_pack(t.store->storage(), t.info, 1, bytes.size(), visitor);
   REQUIRE(damaged.error().code == ErrorCode::kDamaged);
   REQUIRE(damaged.error().message.find("offset 128") != std::string::npos);
+}
+
+TEST_CASE("a frame that is copied as it is stands beside those that are made anew",
+          "[compaction]") {
+  Compacting t(4);
+  const auto frame_of = [&](uint32_t pack) {
+    auto txn = t.env->begin_read();
+    REQUIRE(txn.ok());
+    const auto location = t.store->locate(**txn, t.id(pack, 'a'));
+    REQUIRE((location.ok() && location->has_value()));
+    auto bytes = t.store->storage().read(pack, (*location)->offset, (*location)->frame_bytes);
+    REQUIRE(bytes.ok());
+    return std::pair(**location, *bytes);
+  };
+  auto made = CompactedPackWriter::create(t.store->storage(), t.info, {kC + 1, 1, 3}, 3);
+  REQUIRE(made.ok());
+  CompactedPackWriter& writer = **made;
+  // A chunk waits for more of them while a whole frame comes.
+  const auto [first, first_bytes] = frame_of(1);
+  REQUIRE(writer.add_chunk({t.id(1, 'a'), 500, ChunkKind::kData}, first, t.part(1, 'a')).ok());
+  const auto [second, second_bytes] = frame_of(2);
+  REQUIRE(writer.add_stored(second, second_bytes).ok());
+  auto [third, damaged] = frame_of(3);
+  damaged.back() = static_cast<char>(damaged.back() ^ 1);
+  const auto refused = writer.add_stored(third, damaged);
+  REQUIRE(refused.error().code == ErrorCode::kDamaged);
+  REQUIRE(refused.error().message.find(t.store->storage().name(3)) != std::string::npos);
+  REQUIRE(writer.add_batch("batch 1").ok());
+  REQUIRE(writer.finish().ok());
+  REQUIRE(t.disk->files.at(kC + 1).bytes.find(second_bytes) == kPackHeaderBytes);
+
+  auto txn = t.env->begin_write();
+  REQUIRE(txn.ok());
+  REQUIRE(t.store->adopt(**txn, kC + 1, writer.entry()).ok());
+  REQUIRE(writer.moves().size() == 3);
+  for (const Store::Move& move : writer.moves()) REQUIRE(t.store->move_chunk(**txn, move).ok());
+  for (const auto& [pack, which] : {std::pair(1u, 'a'), {2u, 'a'}, {2u, 'b'}}) {
+    REQUIRE((*t.store->locate(**txn, t.id(pack, which)))->pack == kC + 1);
+  }
+  REQUIRE((*t.store->locate(**txn, t.id(1, 'b')))->pack == 1);
+  REQUIRE((*txn)->commit().ok());
+  REQUIRE(t.read(t.part(1, 'a')) == t.part(1, 'a'));
+  REQUIRE(t.read(t.part(2, 'a')) == t.part(2, 'a'));
+  REQUIRE(t.read(t.part(2, 'b')) == t.part(2, 'b'));
 }
