@@ -200,6 +200,8 @@ Status CompactedPackWriter::finish() {
   end_ += tail.size();
   TRY(write_pending());
   TRY(storage_.sync(range_.pack));
+  std::sort(moves_.begin(), moves_.end(),
+            [](const Store::Move& a, const Store::Move& b) { return a.id < b.id; });
   finished_ = true;
   return {};
 }
@@ -246,8 +248,7 @@ Status visit_batches(PackScan& scan, const RepositoryInfo& info, uint64_t at,
 
 Status visit_pack(PackStorage& storage, const RepositoryInfo& info, uint32_t pack,
                   uint64_t pack_bytes, const PackVisitor& visitor) {
-  PackScan scan(storage, pack, pack_bytes,
-                visitor.batch ? kReadAheadAllBytes : kReadAheadHeaderBytes);
+  PackScan scan(storage, pack, pack_bytes, kReadAheadHeaderBytes);
   Decompressor decompressor;
   for (uint64_t at = kPackHeaderBytes; at < pack_bytes;) {
     TRY_ASSIGN(const auto header, scan.header_at(at));

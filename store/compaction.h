@@ -47,7 +47,9 @@ class CompactedPackWriter {
   Status add_stored(const ChunkLocation& from, std::string_view frame);
   Status add_batch(std::string_view records);  // an empty one leaves nothing behind
   Status finish();                             // complete and durable on return
-  const std::vector<Store::Move>& moves() const { return moves_; }  // complete after finish()
+  // Complete after finish(), and then in the order of the index: who applies them in it changes
+  // few of its pages at a time.
+  const std::vector<Store::Move>& moves() const { return moves_; }
   PackEntry entry() const { return {end_, true, false, range_.first, range_.last}; }
   uint64_t bytes() const { return end_; }  // so far, what is not compressed yet left out
 
