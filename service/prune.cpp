@@ -1,6 +1,7 @@
 #include "service/prune.h"
 
 #include <algorithm>
+#include <future>
 
 #include "service/words.h"
 
@@ -188,18 +189,37 @@ Status Pruner::mark(const LmdbTxn& txn, ChunkReader& reader, const ContentRef& c
   return status.ok() || status.error().code == ErrorCode::kNotFound ? Status() : status;
 }
 
+Status Pruner::mark_all(const std::vector<ContentRef>& contents) {
+  TRY_ASSIGN(const auto txn, state_.env->begin_read());
+  ChunkReader reader(*state_.store, *txn);
+  for (const ContentRef& content : contents) TRY(mark(*txn, reader, content));
+  return {};
+}
+
+// Recipes have to be read from the packs, which takes as long as to walk through the names: another
+// thread does it.
 Status Pruner::mark_kept(const Kept& kept) {
   std::string position;
+  std::future<Status> reading;
   for (bool more = true; more;) {
     TRY(stop_if_cancelled());
+    std::vector<ContentRef> recipes;
     TRY_ASSIGN(const auto txn, state_.env->begin_read());
     ChunkReader reader(*state_.store, *txn);
     TRY_ASSIGN(more, state_.journal->visit_kept(*txn, kept, position, kRowsPerStep,
-                                                [&](const Record& record) {
+                                                [&](const Record& record) -> Status {
                                                   ++counts_.marked;
-                                                  return mark(*txn, reader, record.content);
+                                                  if (record.content.kind != ContentKind::kRecipe) {
+                                                    return mark(*txn, reader, record.content);
+                                                  }
+                                                  recipes.push_back(record.content);
+                                                  return {};
                                                 }));
+    if (reading.valid()) TRY(reading.get());
+    reading = std::async(std::launch::async,
+                         [this, some = std::move(recipes)] { return mark_all(some); });
   }
+  TRY(reading.get());
   for (Unit& unit : units_) {
     for (const uint32_t pack : unit.packs) {
       const LiveMap::PackUse use = live_.use_of(pack);

@@ -88,6 +88,7 @@ class Pruner {
   Status mark_kept(const Kept& kept);
   Status mark_new_records();
   Status mark(const LmdbTxn& txn, ChunkReader& reader, const ContentRef& content);
+  Status mark_all(const std::vector<ContentRef>& contents);
   std::vector<Group> plan() const;
   Status compact(const Group& group, PruneResult& result);
   Status copy(const Group& group, Copy& copy);

@@ -134,12 +134,13 @@ Status CompactedPackWriter::add_frame(FrameType type, std::string_view bytes) {
 Status CompactedPackWriter::add_chunk(const ChunkInFrame& chunk, const ChunkLocation& from,
                                       std::string_view bytes) {
   CHECK(!chunks_ended_ && chunk.bytes == bytes.size());
-  if (!raw_.empty() && raw_.size() + bytes.size() > kFrameTargetBytes) TRY(write_chunks());
-  raw_.append(bytes);
-  table_.push_back(chunk);
-  from_.push_back(from);
-  if (raw_.size() >= kFrameTargetBytes || table_.size() >= kFrameEntriesMax) return write_chunks();
-  return {};
+  if (filling_.raw.size() + bytes.size() > kFrameTargetBytes) TRY(write_chunks());
+  filling_.raw.append(bytes);
+  filling_.table.push_back(chunk);
+  filling_.from.push_back(from);
+  const bool full =
+      filling_.raw.size() >= kFrameTargetBytes || filling_.table.size() >= kFrameEntriesMax;
+  return full ? write_chunks() : Status();
 }
 
 // Stands before the chunks that wait for more of them; in which order they stand means nothing.
@@ -157,24 +158,48 @@ Status CompactedPackWriter::add_stored(const ChunkLocation& from, std::string_vi
 }
 
 Status CompactedPackWriter::write_chunks() {
-  if (table_.empty()) return {};
-  const std::string bytes = encode_frame(FrameType::kData, table_, raw_, compressor_);
+  if (filling_.table.empty()) return {};
+  Encoding next;
+  if (encoding_.size() == kEncodersMax) {
+    next.compressor = std::move(encoding_.front().compressor);
+    TRY(take_encoded());
+  } else {
+    next.compressor = std::make_unique<Compressor>(level_);
+  }
+  next.filling = std::make_unique<Filling>(std::move(filling_));
+  filling_ = {};
+  next.bytes = std::async(
+      std::launch::async, [filling = next.filling.get(), compressor = next.compressor.get()] {
+        return encode_frame(FrameType::kData, filling->table, filling->raw, *compressor);
+      });
+  encoding_.push_back(std::move(next));
+  return {};
+}
+
+Status CompactedPackWriter::take_encoded() {
+  const std::string bytes = encoding_.front().bytes.get();
+  const Filling& filled = *encoding_.front().filling;
   ChunkLocation location = next_location(bytes.size());
-  for (size_t i = 0; i < table_.size(); ++i) {
-    moves_.push_back({table_[i].id, from_[i], location});
+  for (size_t i = 0; i < filled.table.size(); ++i) {
+    moves_.push_back({filled.table[i].id, filled.from[i], location});
     ++location.index;
   }
-  table_.clear();
-  from_.clear();
-  raw_.clear();
+  encoding_.pop_front();
   return add_frame(FrameType::kData, bytes);
+}
+
+Status CompactedPackWriter::end_chunks() {
+  if (chunks_ended_) return {};
+  TRY(write_chunks());
+  while (!encoding_.empty()) TRY(take_encoded());
+  chunks_ended_ = true;
+  return {};
 }
 
 // Batches stand behind all chunks, because a replay indexes what stands before the first of them.
 Status CompactedPackWriter::add_batch(std::string_view records) {
   if (records.empty()) return {};
-  if (!chunks_ended_) TRY(write_chunks());
-  chunks_ended_ = true;
+  TRY(end_chunks());
   if (batch_bytes_ + records.size() > kBatchesBytesTarget) TRY(write_batches());
   batches_.emplace_back(records);
   batch_bytes_ += records.size();
@@ -191,7 +216,7 @@ Status CompactedPackWriter::write_batches() {
 }
 
 Status CompactedPackWriter::finish() {
-  TRY(write_chunks());
+  TRY(end_chunks());
   TRY(write_batches());
   const std::string payload = encode_footer(info_.key, range_.pack, end_, frames_);
   std::string tail = encode_frame(FrameType::kFooter, {}, payload, compressor_);

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,7 +34,8 @@ std::vector<PackRange> choose_packs(std::vector<PackRange> available);
 // The ranges of all packs in the storage; of compacted ones only the complete ones.
 Result<std::vector<PackRange>> pack_ranges(PackStorage& storage, const RepositoryInfo& info);
 
-// Writes one compacted pack: chunks in any order, then batches in that of the log. One thread.
+// Writes one compacted pack: chunks in any order, then batches in that of the log. One thread,
+// with others that compress for it. Memory: kEncodersMax frames more than the one that is filled.
 // Of each chunk it notes where it was and where it is now, for the index.
 // Until finish() returns, the file is nothing that anybody reads; an unfinished one is removed.
 class CompactedPackWriter {
@@ -56,20 +59,36 @@ class CompactedPackWriter {
  private:
   CompactedPackWriter(PackStorage& storage, const RepositoryInfo& info, const PackRange& range,
                       int level)
-      : storage_(storage), info_(info), range_(range), compressor_(level) {}
+      : storage_(storage), info_(info), range_(range), level_(level), compressor_(kBatchesLevel) {}
   Status write_chunks();
+  Status take_encoded();
+  Status end_chunks();
   Status write_batches();
   ChunkLocation next_location(size_t frame_bytes) const;
   Status add_frame(FrameType type, std::string_view bytes);
   Status write_pending();
 
+  static constexpr size_t kEncodersMax = 2;
+  static constexpr int kBatchesLevel = 3;  // hashes for the most part: more effort saves nothing
+  // Chunks that become a frame.
+  struct Filling {
+    std::string raw;
+    std::vector<ChunkInFrame> table;
+    std::vector<ChunkLocation> from;  // of each chunk in the table
+  };
+  struct Encoding {
+    std::unique_ptr<Filling> filling;  // the thread reads it until `bytes` are there
+    std::unique_ptr<Compressor> compressor;
+    std::future<std::string> bytes;
+  };
+
   PackStorage& storage_;
   const RepositoryInfo info_;
   const PackRange range_;
-  Compressor compressor_;
-  std::string raw_;  // of the chunks to come
-  std::vector<ChunkInFrame> table_;
-  std::vector<ChunkLocation> from_;   // of each chunk in the table
+  const int level_;
+  Compressor compressor_;             // of batches
+  Filling filling_;                   // of the chunks to come
+  std::deque<Encoding> encoding_;     // the oldest first
   std::vector<std::string> batches_;  // to come
   size_t batch_bytes_ = 0;
   bool chunks_ended_ = false;

@@ -1,5 +1,6 @@
-// LiveMap: which chunks of the packs are needed, a bit for each. One thread. Memory: 16 bytes a
-// frame and a bit a chunk; some 100 MB for a terabyte.
+// LiveMap: which chunks of the packs are needed, a bit for each. Any threads may mark at once; one
+// adds frames before that, and one asks after it. Memory: 16 bytes a frame and a bit a chunk; some
+// 100 MB for a terabyte.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ class LiveMap {
 
   // Frames of a pack in the order in which they stand.
   void add_frame(const ChunkLocation& frame, uint32_t chunks);
-  // True: it was not marked before, or it is in no pack that is known here.
+  // True: it was not marked before, or it is in no pack that is known here. Of threads that mark
+  // the same chunk, one gets it.
   bool mark(const ChunkLocation& location);
   bool is_live(const ChunkLocation& location) const;
   PackUse use_of(uint32_t pack) const;
@@ -33,7 +35,8 @@ class LiveMap {
   };
   struct Pack {
     std::vector<Frame> frames;
-    std::vector<bool> live;
+    std::vector<uint64_t> live;  // bits
+    bool is_live(size_t bit) const { return (live[bit / 64] >> bit % 64 & 1) != 0; }
   };
   static const Frame* frame_at(const Pack& pack, const ChunkLocation& location);
   std::map<uint32_t, Pack> packs_;
