@@ -6,6 +6,7 @@
 #include "base/path.h"
 #include "service/api.h"
 #include "service/progress.h"
+#include "service/prune.h"
 #include "service/pruned.h"
 #include "service/repository.h"
 
@@ -105,6 +106,7 @@ Status Api::check(const ApiRequest& request, ApiSink& sink) {
     }
     if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) finding(*flaw);
     if (const auto flaw = scrub_flaw(state_.dir)) finding(*flaw);
+    if (const auto flaw = prune_mark_flaw(state_.dir)) finding(*flaw);
     TRY(state_.journal->check(*txn, finding));
     TRY_ASSIGN(Pruned pruned, Pruned::load(*state_.journal, *txn));
     ContentCheck contents(state_, *txn, std::move(pruned), finding);

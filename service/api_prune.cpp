@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "base/fs.h"
+#include "base/hash.h"
 #include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/api.h"
@@ -46,7 +47,38 @@ Status read_policy(const ApiRequest& request, RetentionPolicy& policy) {
   return read_count(request, "last", policy.last);
 }
 
+std::string encode_mark(int64_t wall_ns) {
+  const std::string number = std::to_string(wall_ns);
+  const ContentHash hash = content_hash(number);
+  return number + " xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size()) + "\n";
+}
+
+// nullopt: the file is not what was written.
+std::optional<int64_t> decode_mark(const std::string& text) {
+  const int64_t wall_ns = std::strtoll(text.c_str(), nullptr, 10);
+  const bool former = text == std::to_string(wall_ns) + "\n";  // it had no checksum
+  if (former || text == encode_mark(wall_ns)) return wall_ns;
+  return std::nullopt;
+}
+
 }  // namespace
+
+int64_t read_prune_mark(const std::string& state_dir) {
+  const auto text = read_whole_file(mark_of(state_dir), kMarkBytesMax);
+  return text.ok() ? decode_mark(*text).value_or(0) : 0;
+}
+
+Status write_prune_mark(const std::string& state_dir, int64_t wall_ns) {
+  return write_file_durably(mark_of(state_dir), encode_mark(wall_ns), 0600);
+}
+
+std::optional<std::string> prune_mark_flaw(const std::string& state_dir) {
+  const auto text = read_whole_file(mark_of(state_dir), kMarkBytesMax);
+  if (!text.ok() && text.error().code == ErrorCode::kNotFound) return std::nullopt;
+  if (text.ok() && decode_mark(*text)) return std::nullopt;
+  return "the file " + mark_of(state_dir) +
+         " is damaged; delete it: the next prune is then a day away";
+}
 
 Status Api::prune(const ApiRequest& request, ApiSink& sink) {
   PruneOptions options;
@@ -108,14 +140,10 @@ void PruneSchedule::work() {
 
 // The time of the last run is that of a file, which a restart finds.
 void PruneSchedule::prune() {
-  const std::string mark = mark_of(state_.dir);
   const int64_t now_ns = clock_.wall_ns();
-  int64_t last_ns = 0;
-  if (const auto text = read_whole_file(mark, kMarkBytesMax); text.ok()) {
-    last_ns = std::strtoll(text->c_str(), nullptr, 10);
-  }
+  const int64_t last_ns = read_prune_mark(state_.dir);
   if (last_ns <= now_ns && now_ns - last_ns < kEveryNs) return;
-  if (auto kept = write_file_durably(mark, std::to_string(now_ns) + "\n", 0600); !kept.ok()) {
+  if (auto kept = write_prune_mark(state_.dir, now_ns); !kept.ok()) {
     log_.warn("keeping when was pruned: " + kept.error().message);
     return;
   }

@@ -118,6 +118,12 @@ class Pruner {
 
 Json prune_json(const PruneResult& result, bool dry_run);
 
+// When the schedule pruned last, in a file of the state that a restart finds. 0: never, or the file
+// is not what was written, which the flaw says (nullopt: nothing is wrong).
+int64_t read_prune_mark(const std::string& state_dir);
+Status write_prune_mark(const std::string& state_dir, int64_t wall_ns);
+std::optional<std::string> prune_mark_flaw(const std::string& state_dir);
+
 // Prunes once a day by the policy of the configuration, and deletes what is condemned meanwhile.
 class PruneSchedule {
  public:

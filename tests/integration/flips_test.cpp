@@ -31,11 +31,13 @@ struct Small {
   std::string journal = work.path("state/journal/data.mdb");
   std::string pack, good_journal;
 
-  explicit Small(unsigned seed) {
+  // With `compacted`, `pack` is one that a prune made.
+  explicit Small(unsigned seed, bool compacted = false) {
     const std::string root = work.make("data");
     Churn churn(root, work.make("outside"), seed);
     churn.steps(60);
     write_file(root + "/in-parts", random_bytes_of(150'000, seed));
+    if (compacted) write_file(root + "/goes", random_bytes_of(400'000, seed + 1));
     holdfast.start({"data=" + root, "--exclude", "*.tmp"});
     for (int i = 0; i < 4; ++i) {
       churn.steps(15);
@@ -43,12 +45,24 @@ struct Small {
       churn.flushed();
     }
     holdfast.text({"snapshot", "-m", "words", "--tag", "a=b"});
+    if (compacted) prune(root + "/goes");
     holdfast.stop();
-    for (const auto& entry : fs::directory_iterator(work.path("state/packs"))) pack = entry.path();
+    for (const auto& entry : fs::directory_iterator(work.path("state/packs"))) {
+      pack = std::max(pack, entry.path().string());
+    }
     holdfast.require_clean(true);
     good_journal = read_file(journal);
   }
 
+  // Drops what only this file needs.
+  void prune(const std::string& file) const {
+    run_tool({"rm", file});
+    holdfast.flush();
+    const TestJson pruned =
+        holdfast.json({"prune", "--all", "0s", "--last", "1", "--hourly", "0", "--daily", "0",
+                       "--weekly", "0", "--monthly", "0", "--grace", "0s"});
+    REQUIRE(pruned.at("packs_written") == 1);
+  }
   int check() const {
     const Outcome outcome = holdfast.run({"check", "--read-data"});
     UNSCOPED_INFO(outcome.out << outcome.err);
@@ -95,11 +109,24 @@ TEST_CASE("every damaged byte of the small files of a state is found", "[flips]"
   }
 }
 
+TEST_CASE("a damaged file that says when was pruned is found", "[flips]") {
+  const Small small(announced_seed("flips-pruned"));
+  const std::string file = small.holdfast.state() + "/pruned";
+  write_file(file, "1700000000123456789\n");  // as a version before wrote it
+  REQUIRE(small.check() == 0);
+  write_file(file, "1700000000123456789 xxh3:00000000000000000000000000000000\n");
+  REQUIRE(small.check() == 3);
+}
+
 TEST_CASE("every damaged byte of a pack is found", "[flips]") {
   const unsigned seed = announced_seed("flips-pack");
   INFO("HOLDFAST_TEST_SEED=" << seed);
   std::mt19937_64 random(seed);
-  const Small small(seed);
+  const bool compacted = GENERATE(false, true);
+  INFO("a compacted pack: " << compacted);
+  const Small small(seed, compacted);
+  const bool is_compacted = small.pack.find("-2147483649.pack") != std::string::npos;
+  REQUIRE(is_compacted == compacted);
   const uint64_t size = fs::file_size(small.pack);
   std::set<uint64_t> places = some_of(size, flips_wanted(), random);
   // The pack's head, and what the heads and tables of frames are made of.
