@@ -3,9 +3,11 @@
 
 #include <cerrno>
 #include <chrono>
+#include <future>
 #include <thread>
 
 #include "base/fs.h"
+#include "bench/edits.h"
 #include "bench/parts.h"
 #include "bench/storm.h"
 #include "bench/trees.h"
@@ -135,6 +137,49 @@ Status measure_scrub(Bench& bench) {
   }
   add_latencies(bench, latencies);
   return {};
+}
+
+// What a prune costs those who change files meanwhile: it has to rewrite packs in every round.
+Status measure_beside_prune(Bench& bench) {
+  TRY_ASSIGN(Corpus* const corpus, bench.ingested("edited"));
+  const std::string changing = corpus->path + "/beside-prune";
+  TRY(make_directories(changing, 0755));
+  TRY_ASSIGN(const auto files, sorted_files(corpus->path));
+  Latencies latencies{
+      "beside_prune", "change until durable, beside a prune", "without one", {}, 2, {}, {}};
+  ServiceRun service;
+  TRY(service.start(bench.options().program, corpus->state, corpus->path));
+  uint64_t changes = 0;
+  const auto change = [&](std::vector<double>& into) -> Status {
+    const std::string path = changing + "/" + std::to_string(++changes);
+    TRY_ASSIGN(const double took, timed_change(path, std::string(2000, 'x') + path, nothing,
+                                               [&] { return service.flush(); }));
+    into.push_back(took);
+    return {};
+  };
+  for (size_t round = 1; round <= (bench.options().smoke ? 1U : 5U); ++round) {
+    say("latency beside prune " + std::to_string(round));
+    for (size_t edit = 0; edit < 3; ++edit) {
+      TRY(append_line(corpus->path, every_hundredth(files, 0),
+                      "beside prune " + std::to_string(round) + "." + std::to_string(edit)));
+      TRY(service.flush());
+    }
+    settle();
+    auto pruning = std::async(std::launch::async, [&] {
+      return run_command(bench.command(
+          corpus->state, {"prune", "--all", "0s", "--hourly", "0", "--daily", "0", "--weekly", "0",
+                          "--monthly", "0", "--last", "1", "--grace", "0s"}));
+    });
+    size_t count = 0;
+    for (; pruning.wait_for(std::chrono::seconds(0)) != std::future_status::ready; ++count) {
+      TRY(change(latencies.ours));
+    }
+    TRY(pruning.get());
+    settle();
+    for (; count > 0; --count) TRY(change(latencies.theirs));
+  }
+  add_latencies(bench, latencies);
+  return service.stop();
 }
 
 // Changes faster than they can be looked at, for some seconds: memory has to stay bounded, the

@@ -22,6 +22,7 @@ Status measure_prune(Bench& bench);
 // changes.cpp: while the service watches
 Status measure_latency(Bench& bench);
 Status measure_scrub(Bench& bench);
+Status measure_beside_prune(Bench& bench);
 Status measure_storm(Bench& bench);
 // many_files.cpp
 Status measure_untar(Bench& bench);
