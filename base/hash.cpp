@@ -20,6 +20,11 @@ ContentHash canonical(XXH128_hash_t hash) {
 const unsigned char* data_of(std::string_view bytes) {
   return reinterpret_cast<const unsigned char*>(bytes.data());
 }
+// Until it is initialized, libsodium hashes without the machine's vector instructions.
+void prepare_sodium() {
+  static const bool ready = sodium_init() >= 0;
+  CHECK(ready);
+}
 }  // namespace
 
 uint64_t xxh3_64(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -29,6 +34,7 @@ ContentHash content_hash(std::string_view bytes) {
 }
 
 ChunkId chunk_id(const ChunkKey& key, std::string_view bytes) {
+  prepare_sodium();
   ChunkId id;
   crypto_generichash(id.bytes.data(), id.bytes.size(), data_of(bytes), bytes.size(), key.data(),
                      key.size());
@@ -37,6 +43,7 @@ ChunkId chunk_id(const ChunkKey& key, std::string_view bytes) {
 
 std::array<uint8_t, 16> chain_link(const ChunkKey& key, std::string_view previous,
                                    std::string_view record) {
+  prepare_sodium();
   std::array<uint8_t, 16> link{};
   crypto_generichash_state state;
   crypto_generichash_init(&state, key.data(), key.size(), link.size());
