@@ -1,5 +1,6 @@
 // The API's check: everything in the state against everything else.
 #include <atomic>
+#include <thread>
 #include <unordered_set>
 
 #include "base/lmdb_file.h"
@@ -86,47 +87,97 @@ Json check_json(const StoreStats& stats, uint64_t records, bool read_data,
   return json;
 }
 
-Status Api::check(const ApiRequest& request, ApiSink& sink) {
-  TRY_ASSIGN(auto txn, state_.env->begin_read());
-  const bool read_data = request.flag("read_data");
-  std::vector<std::string> findings;
-  const std::function<void(const std::string&)> finding = [&](const std::string& text) {
-    if (findings.size() < 1000) findings.push_back(text);
-  };
-  std::atomic<uint64_t> done{0}, all{0}, records{0};
-  auto numbers = [&] {
-    return Json{{"records", records.load()}, {"bytes", done.load()}, {"bytes_all", all.load()}};
-  };
-  const auto look = [&]() -> Status {
+namespace {
+
+// Journal and store are looked at at the same time, each through a transaction of its own; what is
+// found is told in the order of one after the other.
+class StateCheck {
+ public:
+  StateCheck(State& state, bool read_data, ApiSink& sink)
+      : state_(state), read_data_(read_data), sink_(sink) {}
+
+  Status run() {
     // First: LMDB itself is not asked where it could crash on what is there.
-    TRY(check_lmdb_file(state_.dir + "/journal/data.mdb", LmdbDepth::kAll, finding));
+    TRY_ASSIGN(const auto txn, state_.env->begin_read());
+    TRY(check_lmdb_file(state_.dir + "/journal/data.mdb", LmdbDepth::kAll, add_));
     if (!findings.empty()) {
-      finding("the rest is not looked at; stop the service and run holdfast rebuild");
+      add_("the rest is not looked at; stop the service and run holdfast rebuild");
       return {};
     }
-    if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) finding(*flaw);
-    if (const auto flaw = scrub_flaw(state_.dir)) finding(*flaw);
-    if (const auto flaw = prune_mark_flaw(state_.dir)) finding(*flaw);
-    TRY(state_.journal->check(*txn, finding));
-    TRY_ASSIGN(Pruned pruned, Pruned::load(*state_.journal, *txn));
-    ContentCheck contents(state_, *txn, std::move(pruned), finding);
-    TRY(state_.journal->for_each_record(*txn, Sequence{1}, false, [&](const Record& record) {
+    Status store_status;
+    std::vector<std::string> of_store;
+    std::thread store([&] { store_status = check_store(of_store); });
+    Status status = check_journal(*txn);
+    if (!status.ok()) stop_store_ = true;  // what it found is not told
+    store.join();
+    TRY(status);
+    for (const std::string& text : of_store) add_(text);
+    return store_status;
+  }
+  Json progress() const {
+    return {{"records", records.load()}, {"bytes", done_.load()}, {"bytes_all", all_.load()}};
+  }
+
+  std::vector<std::string> findings;
+  std::atomic<uint64_t> records{0};
+
+ private:
+  static constexpr size_t kFindingsMax = 1000;
+
+  Status check_journal(const LmdbTxn& txn) {
+    if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) add_(*flaw);
+    if (const auto flaw = scrub_flaw(state_.dir)) add_(*flaw);
+    if (const auto flaw = prune_mark_flaw(state_.dir)) add_(*flaw);
+    TRY(state_.journal->check(txn, add_));
+    TRY_ASSIGN(Pruned pruned, Pruned::load(*state_.journal, txn));
+    ContentCheck contents(state_, txn, std::move(pruned), add_);
+    return state_.journal->for_each_record(txn, Sequence{1}, false, [&](const Record& record) {
       contents.check(record);
       ++records;
-      return sink.cancelled() ? Visit::kStop : Visit::kContinue;
-    }));
-    return state_.store->check(*txn, read_data, finding, [&](uint64_t bytes, uint64_t of) {
-      done = bytes;
-      all = of;
+      return sink_.cancelled() ? Visit::kStop : Visit::kContinue;
     });
+  }
+
+  Status check_store(std::vector<std::string>& found) {
+    TRY_ASSIGN(const auto txn, state_.env->begin_read());
+    return state_.store->check(
+        *txn, read_data_,
+        [&](const std::string& text) {
+          if (found.size() < kFindingsMax) found.push_back(text);
+        },
+        [&](uint64_t bytes, uint64_t of) {
+          done_ = bytes;
+          all_ = of;
+          return !stop_store_ && !sink_.cancelled();
+        });
+  }
+
+  State& state_;
+  const bool read_data_;
+  ApiSink& sink_;
+  const std::function<void(const std::string&)> add_ = [this](const std::string& text) {
+    if (findings.size() < kFindingsMax) findings.push_back(text);
   };
+  std::atomic<uint64_t> done_{0}, all_{0};
+  std::atomic<bool> stop_store_{false};
+};
+
+}  // namespace
+
+Status Api::check(const ApiRequest& request, ApiSink& sink) {
+  const bool read_data = request.flag("read_data");
+  StateCheck look(state_, read_data, sink);
   Status failed;
-  with_progress(sink, numbers, [&] { failed = look(); });
+  with_progress(
+      sink, [&] { return look.progress(); }, [&] { failed = look.run(); });
+  std::vector<std::string>& findings = look.findings;
   if (!failed.ok()) {
     // Damage that stops the check is a finding like any other.
     if (failed.error().code != ErrorCode::kDamaged) return failed;
     findings.push_back(failed.error().message);
   }
+  const uint64_t records = look.records;
+  TRY_ASSIGN(const auto txn, state_.env->begin_read());
   const auto stats = findings.empty() || records > 0 ? state_.store->stats(*txn) : StoreStats{};
   sink.write(
       json_line(check_json(stats.ok() ? *stats : StoreStats{}, records, read_data, findings)));

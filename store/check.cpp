@@ -1,11 +1,15 @@
 // Store::check(): looks through every pack of the index and compares both ways. Memory is bounded
-// by one pack's frame table, however many chunks there are: what is found is counted against the
-// index, and only if the counts differ is every entry of the index looked up on its own.
+// by one pack's frame table and the frames in the workers' hands, however many chunks there are:
+// what is found is counted against the index, and only if the counts differ is every entry of the
+// index looked up on its own. One thread walks, looks up and reports, in the order of the packs;
+// workers read the frames.
 
 #include <algorithm>
 #include <map>
+#include <thread>
 #include <utility>
 
+#include "store/check_frames.h"
 #include "store/pack_scan.h"
 #include "store/store.h"
 
@@ -14,10 +18,15 @@ namespace holdfast {
 class StoreCheck {
  public:
   using Finding = std::function<void(const std::string&)>;
-  using Progress = std::function<void(uint64_t, uint64_t)>;
+  using Progress = std::function<bool(uint64_t, uint64_t)>;
   StoreCheck(const Store& store, const LmdbTxn& txn, bool read_data, const Finding& finding,
              const Progress& progress)
-      : store_(store), txn_(txn), read_data_(read_data), finding_(finding), progress_(progress) {}
+      : store_(store),
+        txn_(txn),
+        read_data_(read_data),
+        finding_(finding),
+        progress_(progress),
+        checks_(store.info_.key, std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8)) {}
   Status run();
 
  private:
@@ -39,13 +48,15 @@ class StoreCheck {
   Status check_frames(PackScan& scan, const PackEntry& entry);
   Status check_frame(PackScan& scan, uint64_t at, const FrameHeader& header);
   Status check_data(PackScan& scan, uint64_t at, const FrameHeader& header);
-  Status check_chunks(const PackScan& scan, uint64_t at, const FrameHeader& header,
+  Status check_chunks(uint32_t pack, uint64_t at, const FrameHeader& header,
                       const std::vector<ChunkInFrame>& chunks);
-  void check_ids(const PackScan& scan, uint64_t at, const DecodedFrame& frame);
-  void check_batch(PackScan& scan, uint64_t at, const FrameHeader& header);
+  Status read_frame(PackScan& scan, uint64_t at, const FrameHeader& header);
+  Status settle(const FrameAnswer& answer);
+  Status settle_all();
   Status check_tail(PackScan& scan, const PackEntry& entry, uint64_t at, const FrameHeader* header);
   Status check_index_entries();
   bool leads_to_chunk(std::string_view key, const ChunkLocation& location) const;
+  void found(const std::string& what);
   void report(const PackScan& scan, uint64_t at, const std::string& what);
   void advance(uint64_t done_bytes);
 
@@ -63,12 +74,14 @@ class StoreCheck {
   std::vector<FrameInPack> frames_;  // of this pack
   uint64_t batch_start_ = 0;
   bool batch_is_whole_ = true;  // no frame of it was unreadable
-  Decompressor decompressor_;
+  bool stopped_ = false;        // by the progress
+  Status settled_;              // the first error of what the workers' answers led to
+  FrameChecks checks_;
 };
 
 Status Store::check(const LmdbTxn& txn, bool read_data,
                     const std::function<void(const std::string&)>& finding,
-                    const std::function<void(uint64_t, uint64_t)>& progress) const {
+                    const std::function<bool(uint64_t, uint64_t)>& progress) const {
   return StoreCheck(*this, txn, read_data, finding, progress).run();
 }
 
@@ -84,6 +97,7 @@ Status StoreCheck::run() {
     }
     done_bytes_ += entry.bytes;
     advance(0);
+    if (stopped_) return make_error(ErrorCode::kInterrupted, "interrupted");
   }
   TRY_ASSIGN(const uint64_t entries, txn_.entry_count(store_.chunks_));
   if (entries != indexed_found_) TRY(check_index_entries());
@@ -133,11 +147,17 @@ void StoreCheck::advance(uint64_t done_in_pack) {
   constexpr uint64_t kStepBytes = 1024 * 1024;
   if (done < reported_bytes_ + kStepBytes && done != total_bytes_) return;
   reported_bytes_ = done;
-  progress_(done, total_bytes_);
+  if (!progress_(done, total_bytes_)) stopped_ = true;
+}
+
+// After what was found in the frames before.
+void StoreCheck::found(const std::string& what) {
+  static_cast<void>(settle_all());  // it keeps its error
+  finding_(what);
 }
 
 void StoreCheck::report(const PackScan& scan, uint64_t at, const std::string& what) {
-  finding_("the pack " + scan.name() + " at offset " + std::to_string(at) + ": " + what);
+  found("the pack " + scan.name() + " at offset " + std::to_string(at) + ": " + what);
 }
 
 // Only as much of a pack is looked at as the transaction knows: more may be added meanwhile.
@@ -145,14 +165,14 @@ Status StoreCheck::check_pack(uint32_t pack, const PackEntry& entry) {
   PackStorage& storage = *store_.storage_;
   const auto size = storage.size(pack);
   if (!size.ok()) {
-    finding_(size.error().message);
+    found(size.error().message);
     return {};
   }
   PackScan scan(storage, pack, std::min(*size, entry.bytes),
                 read_data_ ? kReadAheadAllBytes : kReadAheadHeaderBytes);
   if (*size < entry.bytes || (entry.sealed && *size > entry.bytes)) {
-    finding_("the pack " + scan.name() + " has " + std::to_string(*size) + " bytes where it had " +
-             std::to_string(entry.bytes));
+    found("the pack " + scan.name() + " has " + std::to_string(*size) + " bytes where it had " +
+          std::to_string(entry.bytes));
   }
   unindexed_ = {};
   frames_.clear();
@@ -161,19 +181,20 @@ Status StoreCheck::check_pack(uint32_t pack, const PackEntry& entry) {
   const uint64_t indexed_before = indexed_found_;
   check_header(scan);
   auto status = check_frames(scan, entry);
+  if (auto settled = settle_all(); !settled.ok()) status = settled;
   if (entry.condemned && indexed_found_ > indexed_before) {
-    finding_("the index counts " + scan.name() + " as no longer needed, and leads to its chunks");
+    found("the index counts " + scan.name() + " as no longer needed, and leads to its chunks");
   }
   if (unindexed_.count > 0 && !entry.condemned) {
-    finding_("the index lacks " + std::to_string(unindexed_.count) + " chunks of " + scan.name() +
-             ", the first is " + unindexed_.first);
+    found("the index lacks " + std::to_string(unindexed_.count) + " chunks of " + scan.name() +
+          ", the first is " + unindexed_.first);
   }
   return status;
 }
 
 void StoreCheck::check_header(PackScan& scan) {
   const auto bytes = scan.bytes_at(0, kPackHeaderBytes);
-  if (!bytes.ok()) return finding_(bytes.error().message);
+  if (!bytes.ok()) return found(bytes.error().message);
   const auto header = decode_pack_header(*bytes);
   if (!header.ok()) return report(scan, 0, header.error().message);
   const auto identity = check_pack_identity(*header, store_.header_of(scan.pack()));
@@ -186,10 +207,10 @@ void StoreCheck::check_header(PackScan& scan) {
 
 Status StoreCheck::check_frames(PackScan& scan, const PackEntry& entry) {
   uint64_t at = kPackHeaderBytes;
-  while (at < scan.pack_bytes()) {
+  while (at < scan.pack_bytes() && !stopped_) {
     const auto header = scan.header_at(at);
     if (!header.ok()) {
-      finding_(header.error().message);
+      found(header.error().message);
       return {};
     }
     if (header->value) {
@@ -207,6 +228,7 @@ Status StoreCheck::check_frames(PackScan& scan, const PackEntry& entry) {
     if (!next.ok() || !*next) break;
     at = **next;
   }
+  if (stopped_) return make_error(ErrorCode::kInterrupted, "interrupted");
   return check_tail(scan, entry, at, nullptr);
 }
 
@@ -232,7 +254,8 @@ Status StoreCheck::check_tail(PackScan& scan, const PackEntry& entry, uint64_t a
     report(scan, at, bytes.ok() ? bytes->damage.message : bytes.error().message);
     return {};
   }
-  const auto frame = decode_frame(*bytes->value, decompressor_);
+  Decompressor decompressor;
+  const auto frame = decode_frame(*bytes->value, decompressor);
   if (!frame.ok()) {
     report(scan, at, frame.error().message);
     return {};
@@ -257,71 +280,60 @@ Status StoreCheck::check_frame(PackScan& scan, uint64_t at, const FrameHeader& h
   frames_.push_back(
       {static_cast<uint32_t>(at), static_cast<uint32_t>(header.frame_bytes()), header.type});
   if (header.type == FrameType::kData) return check_data(scan, at, header);
-  if (read_data_) check_batch(scan, at, header);
+  Status status;
+  if (read_data_) status = read_frame(scan, at, header);
   batch_start_ = at + header.frame_bytes();
   batch_is_whole_ = true;
-  return {};
-}
-
-void StoreCheck::check_batch(PackScan& scan, uint64_t at, const FrameHeader& header) {
-  const auto bytes = scan.frame_at(at, header);
-  if (!bytes.ok()) return report(scan, at, bytes.error().message);
-  if (!bytes->value) return report(scan, at, bytes->damage.message);
-  const auto frame = decode_frame(*bytes->value, decompressor_);
-  if (!frame.ok()) return report(scan, at, "a batch of records is lost: " + frame.error().message);
-  if (header.type == FrameType::kBatches) {
-    const auto batches = decode_batches(store_.info_.key, scan.pack(), at, frame->raw);
-    if (!batches.ok()) report(scan, at, batches.error().message);
-    return;
-  }
-  const auto batch = decode_batch(store_.info_.key, scan.pack(), at, frame->raw);
-  if (!batch.ok()) return report(scan, at, batch.error().message);
-  if (batch->first_offset != batch_start_ && batch_is_whole_) {
-    report(scan, at, "the journal frame does not fit the frames before it");
-  }
+  return status;
 }
 
 Status StoreCheck::check_data(PackScan& scan, uint64_t at, const FrameHeader& header) {
-  if (!read_data_) {
-    const uint64_t table_bytes = kFrameHeaderBytes + header.entries * kChunkTableEntryBytes;
-    const auto bytes = scan.bytes_at(at, table_bytes);
-    const auto chunks = bytes.ok() ? decode_unverified_table(header, *bytes)
-                                   : Result<std::vector<ChunkInFrame>>(bytes.error());
-    if (chunks.ok()) return check_chunks(scan, at, header, *chunks);
-    report(scan, at, chunks.error().message);
-    return {};
-  }
+  if (read_data_) return read_frame(scan, at, header);
+  const uint64_t table_bytes = kFrameHeaderBytes + header.entries * kChunkTableEntryBytes;
+  const auto bytes = scan.bytes_at(at, table_bytes);
+  const auto chunks = bytes.ok() ? decode_unverified_table(header, *bytes)
+                                 : Result<std::vector<ChunkInFrame>>(bytes.error());
+  if (chunks.ok()) return check_chunks(scan.pack(), at, header, *chunks);
+  report(scan, at, chunks.error().message);
+  return {};
+}
+
+Status StoreCheck::read_frame(PackScan& scan, uint64_t at, const FrameHeader& header) {
   const auto bytes = scan.frame_at(at, header);
   const Error* failure = !bytes.ok() ? &bytes.error() : !bytes->value ? &bytes->damage : nullptr;
   if (failure) {
     report(scan, at, failure->message);
-    return {};
+    return settled_;
   }
-  const auto frame = decode_frame(*bytes->value, decompressor_);
-  if (!frame.ok()) {
-    report(scan, at, std::to_string(header.entries) + " chunks are lost: " + frame.error().message);
-    return {};
-  }
-  check_ids(scan, at, *frame);
-  return check_chunks(scan, at, header, frame->chunks);
+  while (checks_.full() && settled_.ok()) settled_ = settle(*checks_.take());
+  TRY(settled_);
+  const auto batch_start = batch_is_whole_ ? std::optional(batch_start_) : std::nullopt;
+  checks_.add({scan.pack(), at, header, std::string(*bytes->value), batch_start});
+  return {};
 }
 
-void StoreCheck::check_ids(const PackScan& scan, uint64_t at, const DecodedFrame& frame) {
-  size_t start = 0;
-  for (const ChunkInFrame& chunk : frame.chunks) {
-    const std::string_view bytes = std::string_view(frame.raw).substr(start, chunk.bytes);
-    start += chunk.bytes;
-    if (chunk_id(store_.info_.key, bytes) == chunk.id) continue;
-    report(scan, at,
-           "the bytes of chunk " + to_hex(chunk.id.bytes.data(), chunk.id.bytes.size()) +
-               " are not those of its id");
+Status StoreCheck::settle_all() {
+  while (settled_.ok()) {
+    const auto answer = checks_.take();
+    if (!answer) break;
+    settled_ = settle(*answer);
   }
+  return settled_;
 }
 
-Status StoreCheck::check_chunks(const PackScan& scan, uint64_t at, const FrameHeader& header,
+Status StoreCheck::settle(const FrameAnswer& answer) {
+  const FrameToCheck& frame = answer.frame;
+  for (const std::string& what : answer.findings) {
+    finding_("the pack " + store_.storage_->name(frame.pack) + " at offset " +
+             std::to_string(frame.at) + ": " + what);
+  }
+  return check_chunks(frame.pack, frame.at, frame.header, answer.chunks);
+}
+
+Status StoreCheck::check_chunks(uint32_t pack, uint64_t at, const FrameHeader& header,
                                 const std::vector<ChunkInFrame>& chunks) {
-  ChunkLocation here{scan.pack(), static_cast<uint32_t>(at),
-                     static_cast<uint32_t>(header.frame_bytes()), 0};
+  ChunkLocation here{pack, static_cast<uint32_t>(at), static_cast<uint32_t>(header.frame_bytes()),
+                     0};
   for (size_t i = 0; i < chunks.size(); ++i) {
     TRY_ASSIGN(const auto location, store_.locate(txn_, chunks[i].id));
     here.index = static_cast<uint16_t>(i);

@@ -174,10 +174,11 @@ class Store {
   // Verifies packs and index: every pack of the index is there and as long as it was; headers,
   // footers, frame headers in sequence; every index entry leads to its chunk. With `read_data`,
   // every byte: body checksums, decompression, and each chunk's id computed again. Each finding is
-  // one call; `progress` gets bytes done, bytes in all.
+  // one call, on the caller's thread and in the order of the packs; `progress` gets bytes done,
+  // bytes in all, and says whether to go on; if not, kInterrupted. Workers read the data.
   Status check(const LmdbTxn& txn, bool read_data,
                const std::function<void(const std::string&)>& finding,
-               const std::function<void(uint64_t, uint64_t)>& progress) const;
+               const std::function<bool(uint64_t, uint64_t)>& progress) const;
 
  private:
   friend class StoreReplay;

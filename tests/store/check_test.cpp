@@ -58,7 +58,8 @@ TEST_CASE("what is appended after the transaction began is no finding", "[check]
   REQUIRE_OK(test.write({{"another pack"}}, "4"));
   size_t findings = 0;
   REQUIRE_OK(test.store->check(
-      **txn, true, [&](const std::string&) { ++findings; }, [](uint64_t, uint64_t) {}));
+      **txn, true, [&](const std::string&) { ++findings; },
+      [](uint64_t, uint64_t) { return true; }));
   REQUIRE(findings == 0);
 }
 
@@ -80,12 +81,66 @@ TEST_CASE("the progress comes to its end", "[check]") {
     done = now;
     total = all;
     ++calls;
+    return true;
   };
   REQUIRE_OK(test.store->check(
       **txn, true, [](const std::string&) {}, progress));
   REQUIRE(done == total);
   REQUIRE(total == test.pack_bytes(1).size() + test.pack_bytes(2).size());
   REQUIRE(calls > 10);
+}
+
+TEST_CASE("findings come in the order of the packs, however many workers read", "[check]") {
+  TestStore test;
+  test.pack_bytes_target = 300'000;
+  REQUIRE_OK(test.open());
+  for (uint64_t i = 0; i < 40; ++i) {
+    // Of very different lengths, so that workers overtake each other.
+    REQUIRE_OK(test.write({{random_text(i, i % 4 == 0 ? 200'000 : 500)}}, std::to_string(i)));
+  }
+  std::vector<std::string> expected;
+  for (auto& [pack, file] : test.disk->files) {
+    std::string& bytes = file.bytes;
+    for (size_t at = kPackHeaderBytes; at + kFrameHeaderBytes < bytes.size();) {
+      const auto header = decode_frame_header(std::string_view(bytes).substr(at));
+      if (!header.ok()) break;
+      if (header->type == FrameType::kData) {
+        bytes[at + header->frame_bytes() - 1] ^= 1;
+        expected.push_back("the pack memory-" + std::to_string(pack) + " at offset " +
+                           std::to_string(at) +
+                           ": 1 chunks are lost: the frame's checksum does not fit its bytes");
+      }
+      at += header->frame_bytes();
+    }
+  }
+  REQUIRE(expected.size() == 40);
+  REQUIRE(test.disk->files.size() > 5);
+  for (int i = 0; i < 5; ++i) {
+    std::vector<std::string> findings = test.findings(true);
+    // Each pack ends with the chunks that it lacks, the store with those that the index has too
+    // many.
+    std::erase_if(findings, [](const std::string& text) {
+      return text.find("not where the index says") != std::string::npos;
+    });
+    REQUIRE(findings == expected);
+  }
+}
+
+TEST_CASE("a check that is stopped says so, and does not go on", "[check]") {
+  TestStore test;
+  test.pack_bytes_target = 12 << 20;
+  REQUIRE_OK(test.open());
+  for (uint64_t i = 0; i < 20; ++i) {
+    REQUIRE_OK(test.write({{random_text(i, 2 << 20)}}, std::to_string(i)));
+  }
+  auto txn = test.env->begin_read();
+  int calls = 0;
+  const auto status = test.store->check(
+      **txn, true, [](const std::string& text) { FAIL_CHECK(text); },
+      [&](uint64_t, uint64_t) { return ++calls < 3; });
+  REQUIRE_FALSE(status.ok());
+  REQUIRE(status.error().code == ErrorCode::kInterrupted);
+  REQUIRE(calls == 3);
 }
 
 TEST_CASE("an index that contradicts the packs is found", "[check]") {

@@ -159,7 +159,7 @@ class TestStore {
     auto txn = env->begin_read();
     auto status = store->check(
         **txn, read_data, [&](const std::string& text) { found.push_back(text); },
-        [](uint64_t, uint64_t) {});
+        [](uint64_t, uint64_t) { return true; });
     if (!status.ok()) found.push_back("error: " + status.error().message);
     return found;
   }
