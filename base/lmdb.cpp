@@ -1,12 +1,16 @@
 #include "base/lmdb.h"
 
 #include <lmdb.h>
-#include <signal.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cinttypes>
+#include <cstdio>
 #include <mutex>
+#include <sstream>
+
+#include "base/fs.h"
 
 namespace holdfast {
 
@@ -154,28 +158,35 @@ Result<bool> Cursor::previous() { return move(MDB_PREV); }
 
 namespace {
 
-// A mapped file that is cut short while it is in use, or whose disk fails, is a signal and no error
-// code; the words for it have to be ready by then. Written before the handler is installed.
-std::string& last_words() {
-  static std::string words;
-  return words;
-}
+void end_on_assertion(MDB_env*, const char*) { MapFault::end(); }
 
-void end_with_words(int) {
-  const std::string& words = last_words();
-  if (::write(STDERR_FILENO, words.data(), words.size()) < 0) ::_exit(1);
-  ::_exit(1);
-}
+struct AddressRange {
+  uintptr_t begin = 0, end = 0;
+  bool has(const void* at) const {
+    const auto address = reinterpret_cast<uintptr_t>(at);
+    return address >= begin && address < end;
+  }
+};
 
-void end_on_assertion(MDB_env*, const char*) { end_with_words(0); }
-
-void install_last_words(const std::string& dir) {
-  last_words() = "holdfast: the journal in " + dir +
-                 " cannot be read any more: it is damaged, or was cut short while it was in use; "
-                 "run holdfast rebuild, which makes it anew from the packs\n";
-  struct sigaction action {};
-  action.sa_handler = end_with_words;
-  ::sigaction(SIGBUS, &action, nullptr);
+// Where the file's map is, and LMDB's code (nowhere, where it is linked into the program). LMDB
+// does not tell; the kernel does.
+void find_maps(MDB_env* env, AddressRange& map, AddressRange& code) {
+  int fd = -1;
+  struct stat st {};
+  if (mdb_env_get_fd(env, &fd) != 0 || ::fstat(fd, &st) != 0) return;
+  auto text = read_whole_file("/proc/self/maps", 4 << 20);
+  if (!text.ok()) return;
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) {
+    AddressRange range;
+    uint64_t inode = 0;
+    const int got = std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %*s %*s %*s %" SCNu64,
+                                &range.begin, &range.end, &inode);
+    if (got != 3) continue;
+    if (inode == st.st_ino && line.find("/data.mdb") != std::string::npos) map = range;
+    const bool lmdb = range.has(reinterpret_cast<const void*>(&mdb_env_open));
+    if (lmdb && !range.has(reinterpret_cast<const void*>(&end_on_assertion))) code = range;
+  }
 }
 
 }  // namespace
@@ -200,7 +211,8 @@ Result<std::unique_ptr<LmdbEnv>> LmdbEnv::open(const std::string& dir, uint64_t 
     mdb_env_close(std::exchange(env->env_, nullptr));
     map_bytes = std::max(map_bytes / 4, kMapBytesMin);
   }
-  install_last_words(dir);
+  env->dir_ = dir;
+  env->watch_map();
   mdb_env_set_assert(env->env_, end_on_assertion);
   int dead = 0;
   mdb_reader_check(env->env_, &dead);
@@ -258,9 +270,21 @@ void LmdbEnv::grow_if_needed() {
 // LMDB has let go of the old map when it cannot have the new one.
 bool LmdbEnv::set_map(uint64_t bytes) {
   const uint64_t before = map_bytes();
-  if (mdb_env_set_mapsize(env_, bytes) == 0) return true;
-  CHECK(mdb_env_set_mapsize(env_, before) == 0);
-  return false;
+  const bool moved = mdb_env_set_mapsize(env_, bytes) == 0;
+  CHECK(moved || mdb_env_set_mapsize(env_, before) == 0);
+  watch_map();
+  return moved;
+}
+
+// A mapped file that is cut short while it is in use, or whose disk fails, is a signal and no error
+// code.
+void LmdbEnv::watch_map() {
+  fault_.reset();
+  AddressRange map, code;
+  find_maps(env_, map, code);
+  if (map.end == 0) return;
+  MapFault::set_code(code.begin, code.end);
+  fault_.emplace(dir_, map.begin, map.end - map.begin);
 }
 
 uint64_t LmdbEnv::used_bytes() const {

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/map_fault.h"
 #include "base/result.h"
 
 struct MDB_env;
@@ -130,7 +131,10 @@ class LmdbEnv {
   LmdbEnv() = default;
   void grow_if_needed();
   bool set_map(uint64_t bytes);
+  void watch_map();
   MDB_env* env_ = nullptr;
+  std::string dir_;
+  std::optional<MapFault> fault_;  // of the map as it is now
   std::atomic<bool> full_{false};  // a write did not fit since the map grew last
   std::shared_mutex resize_;       // shared by readers, exclusive while the map moves
   mutable std::mutex reads_mutex_;

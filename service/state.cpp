@@ -12,6 +12,7 @@
 
 #include "base/fs.h"
 #include "base/lmdb_file.h"
+#include "base/map_fault.h"
 #include "service/repository.h"
 #include "service/state_parts.h"
 
@@ -98,6 +99,7 @@ namespace {
 constexpr const char* kRebuild =
     "; stop the service and run holdfast rebuild, which makes the journal anew from the packs";
 // A larger journal is looked through in full by the service alone: a command shall not take long.
+// What is damaged in its leaves may still end it, in words.
 constexpr uint64_t kSmallJournalBytes = 256ull << 20;
 
 bool is_there(const std::string& path) {
@@ -138,7 +140,7 @@ Result<RepositoryInfo> identify(const std::string& dir, bool create, const Clock
 }
 
 // LMDB would crash on a file that ends early, and take an empty one for a new journal.
-Status check_environment(const std::string& dir, bool in_full, Log& log) {
+Status check_environment(const std::string& dir, bool is_service, Log& log) {
   const std::string path = dir + "/journal/data.mdb";
   TRY_ASSIGN(const auto prefixes, pack_prefixes(dir + "/packs"));
   struct stat st {};
@@ -151,7 +153,8 @@ Status check_environment(const std::string& dir, bool in_full, Log& log) {
     if (prefixes.empty()) return {};
     return make_error(ErrorCode::kDamaged, "the journal's file " + path + " is empty" + kRebuild);
   }
-  in_full = in_full || static_cast<uint64_t>(st.st_size) <= kSmallJournalBytes;
+  if (!is_service) MapFault::tell_of_segv();
+  const bool in_full = is_service || static_cast<uint64_t>(st.st_size) <= kSmallJournalBytes;
   std::string first;
   size_t count = 0;
   TRY(check_lmdb_file(path, in_full ? LmdbDepth::kAll : LmdbDepth::kBranches,
@@ -164,8 +167,8 @@ Status check_environment(const std::string& dir, bool in_full, Log& log) {
       first + (count > 1 ? " (" + std::to_string(count) + " findings)" : "") + kRebuild);
 }
 
-Status open_journal(State& state, bool in_full, Log& log) {
-  TRY(check_environment(state.dir, in_full, log));
+Status open_journal(State& state, bool is_service, Log& log) {
+  TRY(check_environment(state.dir, is_service, log));
   // Who holds the state's lock is alone: readers that it lists are of processes that are gone.
   ::unlink((state.dir + "/journal/lock.mdb").c_str());
   TRY_ASSIGN(state.env,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <random>
 
+#include "base/bytes.h"
 #include "tests/support/churn.h"
 #include "tests/support/journal_rows.h"
 
@@ -186,6 +187,56 @@ TEST_CASE("flipped bits in several pages of the journal never crash anything", "
     REQUIRE((check.exit_code == 0 || check.exit_code == 3));
   }
   REQUIRE(refused > 3);
+}
+
+// Of a journal beyond 256 MiB only what leads to its leaves is looked at before it is mapped.
+TEST_CASE("damaged leaves of a large journal never end a command by a signal", "[broken]") {
+  const unsigned seed = announced_seed("broken-leaves");
+  INFO("HOLDFAST_TEST_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  const Sound sound(seed);
+  std::vector<std::vector<std::string>> commands = {{"log", "--json"}, {"ls", "-R", "--json"}};
+  for (const TestJson& file : sound.holdfast.lines({"ls", "-R"})) {
+    if (file.at("type") != "file" || commands.size() > 2) continue;
+    commands.push_back({"cat", "data:" + file.at("path").get<std::string>()});
+  }
+  std::vector<size_t> leaves;
+  for (size_t page = 2; page < sound.bytes.size() / kPageBytes; ++page) {
+    if (sound.bytes[page * kPageBytes + 10] == 2) leaves.push_back(page * kPageBytes);
+  }
+  REQUIRE(leaves.size() > 10);
+  int told = 0, faults = 0;
+  for (int round = 0; round < 90; ++round) {
+    std::string bytes = sound.bytes;
+    const size_t leaf = leaves[random() % leaves.size()];
+    if (round % 3 == 0) {
+      // All its nodes claim to have several values, which LMDB then looks for in vain.
+      const size_t lower = get_le<uint16_t>(bytes.data() + leaf + 12);
+      for (size_t at = leaf + 16; at < leaf + lower; at += 2) {
+        bytes[leaf + get_le<uint16_t>(bytes.data() + at) + 4] |= 4;
+      }
+    } else {
+      const size_t in = round % 3 == 1 ? 8 + random() % 40 : random() % kPageBytes;
+      bytes[leaf + in] = static_cast<char>(bytes[leaf + in] ^ (1 << random() % 8));
+    }
+    write_file(sound.file, bytes);
+    REQUIRE(::truncate(sound.file.c_str(), 257 << 20) == 0);
+    for (const auto& command : commands) {
+      const Outcome outcome = sound.holdfast.run(command);
+      INFO("round " << round << ", page " << leaf / kPageBytes << ", " << command.front() << ": "
+                    << outcome.exit_code << " " << outcome.err);
+      REQUIRE_FALSE(outcome.timed_out);
+      REQUIRE(outcome.exit_code >= 0);
+      REQUIRE(outcome.exit_code < 128);  // else a signal
+      if (outcome.exit_code == 0) continue;
+      REQUIRE_THAT(outcome.err, Contains("holdfast: "));
+      ++told;
+      faults += outcome.err.find("cannot be read any more") != std::string::npos ? 1 : 0;
+    }
+  }
+  INFO(told << " told, " << faults << " of them by a fault");
+  REQUIRE(told > 5);
+  REQUIRE(faults > 0);
 }
 
 TEST_CASE("a journal that is cut while it is in use ends the service in words", "[broken]") {
