@@ -1,17 +1,20 @@
 #include "base/lmdb_file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/fs.h"
+#include "base/map_fault.h"
 
 namespace holdfast {
 
@@ -64,11 +67,38 @@ struct Node {
   uint16_t flags = 0;
   uint32_t value_bytes = 0;  // of a leaf's
   uint64_t child = 0;        // of a branch's
+  uint32_t bytes = 0;        // that it takes up in its page
   std::string_view key, value;
 };
 
 struct Bounds {
-  std::optional<std::string> low, high;  // keys are at or above low, and below high
+  std::optional<std::string_view> low, high;  // keys are at or above low, and below high
+};
+
+// One page of each level of the tree, kept from page to page: there are many.
+struct Level {
+  std::string buffer;
+  std::vector<Node> nodes;  // into the buffer, or the map
+};
+
+class FileMap {
+ public:
+  FileMap(const std::string& path, int fd, uint64_t bytes)
+      : at_(::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0)), bytes_(bytes) {
+    if (at_ != MAP_FAILED)
+      fault_.emplace(path.substr(0, path.rfind('/')), reinterpret_cast<uintptr_t>(at_), bytes);
+  }
+  ~FileMap() {
+    if (at_ != MAP_FAILED) ::munmap(at_, bytes_);
+  }
+  FileMap(const FileMap&) = delete;
+  FileMap& operator=(const FileMap&) = delete;
+  const char* bytes() const { return at_ == MAP_FAILED ? nullptr : static_cast<const char*>(at_); }
+
+ private:
+  void* const at_;
+  const uint64_t bytes_;
+  std::optional<MapFault> fault_;
 };
 
 std::string page_word(uint64_t page) { return "page " + std::to_string(page); }
@@ -77,8 +107,9 @@ std::string page_word(uint64_t page) { return "page " + std::to_string(page); }
 
 class LmdbFile {
  public:
-  LmdbFile(std::string path, LmdbDepth depth, const std::function<void(const std::string&)>& report)
-      : path_(std::move(path)), depth_(depth), report_(report) {}
+  LmdbFile(std::string path, LmdbDepth depth, LmdbAccess access,
+           const std::function<void(const std::string&)>& report)
+      : path_(std::move(path)), depth_(depth), access_(access), report_(report) {}
   Status run();
 
  private:
@@ -108,23 +139,31 @@ class LmdbFile {
   Result<bool> take_overflow(Walk& walk, const Node& node);
   bool claim(uint64_t page, const std::string& whose);
   Result<bool> read_page(uint64_t page, std::string& bytes);
-  bool parse_nodes(const std::string& bytes, uint64_t page, bool branch, std::vector<Node>& nodes);
+  Result<std::string_view> page_at(uint64_t page, std::string& buffer);
+  bool parse_nodes(std::string_view bytes, uint64_t page, bool branch, std::vector<Node>& nodes);
   bool in_order(const Walk& walk, std::string_view a, std::string_view b) const;
+  bool fills(size_t upper, size_t end, const std::vector<Node>& nodes);
+  bool keys_in_place(const Walk& walk, const std::vector<Node>& nodes, bool branch,
+                     const Bounds& bounds) const;
   void free_pages_of(const Node& node);
 
   const std::string path_;
   const LmdbDepth depth_;
+  const LmdbAccess access_;
   const std::function<void(const std::string&)>& report_;
   int findings_ = 0;
   Fd fd_;
+  std::unique_ptr<FileMap> map_;
   uint64_t page_bytes_ = 0, file_bytes_ = 0;
   Meta meta_;
   std::vector<bool> claimed_;
+  std::array<Level, kDepthMax + 1> levels_;
+  std::vector<uint32_t> node_bytes_;  // of the node that begins at twice the index; all 0 between
 };
 
 Status check_lmdb_file(const std::string& path, LmdbDepth depth,
-                       const std::function<void(const std::string&)>& finding) {
-  return LmdbFile(path, depth, finding).run();
+                       const std::function<void(const std::string&)>& finding, LmdbAccess access) {
+  return LmdbFile(path, depth, access, finding).run();
 }
 
 Status LmdbFile::run() {
@@ -139,6 +178,9 @@ Status LmdbFile::run() {
   file_bytes_ = static_cast<uint64_t>(st.st_size);
   TRY_ASSIGN(const bool sound, read_metas());
   if (!sound) return {};
+  if (access_ == LmdbAccess::kMap) {
+    map_ = std::make_unique<FileMap>(path_, fd_.get(), file_bytes_);
+  }
   claimed_.assign(meta_.last_page + 1, false);
   claimed_[0] = claimed_[1] = true;
   Walk free{"the list of free pages", meta_.free, {}, true, true, {}};
@@ -250,6 +292,15 @@ Result<bool> LmdbFile::read_page(uint64_t page, std::string& bytes) {
   return false;
 }
 
+// The page's bytes, in the buffer or the map; none where the file ends before the page does.
+Result<std::string_view> LmdbFile::page_at(uint64_t page, std::string& buffer) {
+  if (map_ && map_->bytes() != nullptr && (page + 1) * page_bytes_ <= file_bytes_) {
+    return std::string_view(map_->bytes() + page * page_bytes_, page_bytes_);
+  }
+  TRY_ASSIGN(const bool whole, read_page(page, buffer));
+  return whole ? std::string_view(buffer) : std::string_view();
+}
+
 bool LmdbFile::claim(uint64_t page, const std::string& whose) {
   if (page < kMetaPages || page > meta_.last_page) {
     found(whose + " leads to " + page_word(page) + ", which is not there");
@@ -299,34 +350,41 @@ Status LmdbFile::walk_page(Walk& walk, uint64_t page, size_t level, const Bounds
     found("it ends before " + page_word(page) + ", which it needs");
     return {};
   }
-  std::string bytes;
-  TRY_ASSIGN(const bool whole, read_page(page, bytes));
-  if (!whole) return {};
-  std::vector<Node> nodes;
+  auto& [buffer, nodes] = levels_[level];
+  TRY_ASSIGN(const std::string_view bytes, page_at(page, buffer));
+  if (bytes.empty()) return {};
   if (!parse_nodes(bytes, page, branch, nodes)) {
     found(page_word(page) + ", of " + walk.name + ", is damaged");
     return {};
   }
-  // The first key of a branch stands for whatever is below the second.
-  for (size_t i = branch ? 1 : 0; i < nodes.size(); ++i) {
-    const std::string_view key = nodes[i].key;
-    const bool after = i == (branch ? 1u : 0u) || in_order(walk, nodes[i - 1].key, key);
-    const bool low = !bounds.low || *bounds.low == key || in_order(walk, *bounds.low, key);
-    const bool high = !bounds.high || in_order(walk, key, *bounds.high);
-    if ((walk.integer_keys && key.size() != 8) || !after || !low || !high) {
-      found(page_word(page) + ", of " + walk.name + ", has a key out of place");
-      return {};
-    }
+  if (!keys_in_place(walk, nodes, branch, bounds)) {
+    found(page_word(page) + ", of " + walk.name + ", has a key out of place");
+    return {};
   }
   return branch ? walk_branch(walk, nodes, level, bounds) : walk_leaf(walk, nodes, bounds);
+}
+
+bool LmdbFile::keys_in_place(const Walk& walk, const std::vector<Node>& nodes, bool branch,
+                             const Bounds& bounds) const {
+  const size_t first = branch ? 1 : 0;  // a branch's first stands for whatever is below the second
+  if (nodes.size() <= first) return true;
+  for (size_t i = first; walk.integer_keys && i < nodes.size(); ++i) {
+    if (nodes[i].key.size() != 8) return false;
+  }
+  for (size_t i = first + 1; i < nodes.size(); ++i) {
+    if (!in_order(walk, nodes[i - 1].key, nodes[i].key)) return false;
+  }
+  const std::string_view lowest = nodes[first].key, highest = nodes.back().key;
+  const bool above = !bounds.low || *bounds.low == lowest || in_order(walk, *bounds.low, lowest);
+  return above && (!bounds.high || in_order(walk, highest, *bounds.high));
 }
 
 Status LmdbFile::walk_branch(Walk& walk, const std::vector<Node>& nodes, size_t level,
                              const Bounds& bounds) {
   for (size_t i = 0; i < nodes.size(); ++i) {
     Bounds below = bounds;
-    if (i > 0) below.low = std::string(nodes[i].key);
-    if (i + 1 < nodes.size()) below.high = std::string(nodes[i + 1].key);
+    if (i > 0) below.low = nodes[i].key;
+    if (i + 1 < nodes.size()) below.high = nodes[i + 1].key;
     TRY(walk_page(walk, nodes[i].child, level - 1, below));
   }
   return {};
@@ -350,9 +408,9 @@ Status LmdbFile::walk_leaf(Walk& walk, const std::vector<Node>& nodes, const Bou
 Result<bool> LmdbFile::take_overflow(Walk& walk, const Node& node) {
   const auto first = get_le<uint64_t>(node.value.data());
   if (!claim(first, walk.name)) return false;
-  std::string bytes;
-  TRY_ASSIGN(const bool whole, read_page(first, bytes));
-  if (!whole) return false;
+  std::string buffer;
+  TRY_ASSIGN(const std::string_view bytes, page_at(first, buffer));
+  if (bytes.empty()) return false;
   const auto pages = get_le<uint32_t>(bytes.data() + 12);
   const uint64_t needed = (kPageHeadBytes - 1 + node.value_bytes) / page_bytes_ + 1;
   if (get_le<uint64_t>(bytes.data()) != first || get_le<uint16_t>(bytes.data() + 10) != kOverflow ||
@@ -380,7 +438,7 @@ Result<bool> LmdbFile::take_overflow(Walk& walk, const Node& node) {
   return true;
 }
 
-bool LmdbFile::parse_nodes(const std::string& bytes, uint64_t page, bool branch,
+bool LmdbFile::parse_nodes(std::string_view bytes, uint64_t page, bool branch,
                            std::vector<Node>& nodes) {
   const auto lower = get_le<uint16_t>(bytes.data() + 12);
   const auto upper = get_le<uint16_t>(bytes.data() + 14);
@@ -389,7 +447,7 @@ bool LmdbFile::parse_nodes(const std::string& bytes, uint64_t page, bool branch,
       lower < kPageHeadBytes + 2 || lower % 2 != 0 || lower > upper || upper > bytes.size()) {
     return false;
   }
-  std::vector<std::pair<size_t, size_t>> places;
+  nodes.clear();
   for (size_t at = kPageHeadBytes; at < lower; at += 2) {
     Node node;
     node.offset = get_le<uint16_t>(bytes.data() + at);
@@ -411,17 +469,27 @@ bool LmdbFile::parse_nodes(const std::string& bytes, uint64_t page, bool branch,
     if (node.offset + size > bytes.size()) return false;
     node.key = std::string_view(head + kNodeHeadBytes, key_bytes);
     node.value = std::string_view(head + kNodeHeadBytes + key_bytes, value_bytes);
-    places.emplace_back(node.offset, size + size % 2);
+    node.bytes = static_cast<uint32_t>(size + size % 2);
     nodes.push_back(node);
   }
-  // They fill the page's upper part without a gap.
-  std::sort(places.begin(), places.end());
-  size_t at = upper;
-  for (const auto& [offset, size] : places) {
-    if (offset != at) return false;
-    at += size;
+  return fills(upper, bytes.size(), nodes);
+}
+
+// They fill the page's upper part without a gap, in any order.
+bool LmdbFile::fills(size_t upper, size_t end, const std::vector<Node>& nodes) {
+  node_bytes_.resize(page_bytes_ / 2 + 1);
+  bool sound = true;
+  for (const Node& node : nodes) {
+    uint32_t& bytes = node_bytes_[node.offset / 2];
+    sound = sound && node.offset % 2 == 0 && bytes == 0;
+    bytes = node.bytes;
   }
-  return at == bytes.size();
+  size_t at = upper, count = 0;
+  for (; sound && at % 2 == 0 && at < end && node_bytes_[at / 2] != 0; ++count) {
+    at += node_bytes_[at / 2];
+  }
+  for (const Node& node : nodes) node_bytes_[node.offset / 2] = 0;
+  return sound && at == end && count == nodes.size();
 }
 
 bool LmdbFile::in_order(const Walk& walk, std::string_view a, std::string_view b) const {

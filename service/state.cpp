@@ -157,10 +157,12 @@ Status check_environment(const std::string& dir, bool is_service, Log& log) {
   const bool in_full = is_service || static_cast<uint64_t>(st.st_size) <= kSmallJournalBytes;
   std::string first;
   size_t count = 0;
-  TRY(check_lmdb_file(path, in_full ? LmdbDepth::kAll : LmdbDepth::kBranches,
-                      [&](const std::string& finding) {
-                        if (count++ == 0) first = finding;
-                      }));
+  TRY(check_lmdb_file(
+      path, in_full ? LmdbDepth::kAll : LmdbDepth::kBranches,
+      [&](const std::string& finding) {
+        if (count++ == 0) first = finding;
+      },
+      is_service ? LmdbAccess::kRead : LmdbAccess::kMap));
   if (count == 0) return {};
   return make_error(
       ErrorCode::kDamaged,
