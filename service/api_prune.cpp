@@ -9,6 +9,7 @@
 #include "service/api.h"
 #include "service/progress.h"
 #include "service/prune.h"
+#include "service/verify_read.h"
 #include "service/words.h"
 
 namespace holdfast {
@@ -101,7 +102,10 @@ Status Api::prune(const ApiRequest& request, ApiSink& sink) {
                     {"packs", counts.packs_done.load()},
                     {"of", counts.packs.load()}};
       },
-      [&] { result = pruner.run(options); });
+      [&] {
+        if (gate_.watches()) become_idle();  // a thread of its own
+        result = pruner.run(options);
+      });
   if (!result.ok()) return result.error();
   sink.write(json_line(prune_json(*result, options.dry_run)));
   return {};
@@ -123,6 +127,7 @@ PruneSchedule::~PruneSchedule() {
 }
 
 void PruneSchedule::work() {
+  become_idle();
   const PruneOptions defaults;
   for (;;) {
     {
