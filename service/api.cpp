@@ -173,6 +173,7 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
   if (engine.offline) json["offline"] = offline_json(*engine.offline);
   std::vector<std::string> problems = engine.problems;
   TRY(verdicts_of_status(*txn, json, problems));
+  TRY(dumps_of_status(*txn, json, problems));
   json["scrub"] = scrub_json(scrub_ ? scrub_() : read_scrub_state(state_.dir));
   TRY(state_.store->check_presence(
       *txn, [&](const std::string& problem) { problems.push_back(problem); }));

@@ -4,7 +4,7 @@
 //
 //   GET    /v1/status                      POST   /v1/flush?timeout=
 //   GET    /v1/log?path=&since=&until=&kind=&verdict=&root=&limit=&reverse=&follow=
-//   GET    /v1/history?path=               GET    /v1/ls?path=&at=&recursive=
+//   GET    /v1/history?path=               GET    /v1/ls?path=&at=&recursive=&self=
 //   GET    /v1/cat?path=&at=               GET    /v1/diff?a=&b=&path=
 //   GET    /v1/export?path=&at=            GET    /v1/export/plan?path=&at=
 //   GET    /v1/snapshots                   POST   /v1/snapshots?message=&tag=k=v
@@ -27,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "service/config.h"
 #include "service/gate.h"
 #include "service/prune.h"
 #include "service/query.h"
@@ -80,6 +81,11 @@ class Api {
   Status handle(const ApiRequest& request, ApiSink& sink);
   // Where the scrub of this process stands; without one, the state directory tells.
   void tell_scrub(std::function<ScrubState()> scrub) { scrub_ = std::move(scrub); }
+  // The dumps that this service makes, from now on.
+  void tell_dumps(const std::vector<DumpConfig>& dumps) {
+    dumps_ = dumps;
+    dumps_since_ns_ = clock_.wall_ns();
+  }
   // This process's pruner and the policy of its configuration; without one, a request has its own.
   void tell_pruner(Pruner& pruner, const RetentionPolicy& policy) {
     pruner_ = &pruner;
@@ -107,6 +113,7 @@ class Api {
   Status accept(const ApiRequest& request, ApiSink& sink);
   Status put(const ApiRequest& request, ApiSink& sink);
   Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
+  Status dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
   Status know_own_writes(const std::vector<UserPath>& paths, Sequence at);
   Status close_restored(const std::vector<UserPath>& paths, Sequence at);
 
@@ -114,6 +121,8 @@ class Api {
   Gate& gate_;
   const Clock& clock_;
   std::function<ScrubState()> scrub_;
+  std::vector<DumpConfig> dumps_;
+  int64_t dumps_since_ns_ = 0;
   Pruner* pruner_ = nullptr;
   RetentionPolicy policy_ = kDefaultRetention;
 };

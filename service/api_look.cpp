@@ -80,7 +80,9 @@ Status Api::ls(const ApiRequest& request, ApiSink& sink) {
   TRY_ASSIGN(const UserPath path, query.path(request.get("path"), request.get("cwd")));
   auto found = state_.journal->locate(*txn, path.root.node, path.relative, at.seq);
   if (!found.ok()) return found.error().in("looking at @" + std::to_string(at.seq.value));
-  if (found->type != FileType::kDir) return lister.show(path.root, path.relative, found->node);
+  if (found->type != FileType::kDir || request.flag("self")) {
+    return lister.show(path.root, path.relative, found->node);
+  }
   return lister.list(path.root, path.relative, found->node, recursive);
 }
 

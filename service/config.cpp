@@ -58,9 +58,20 @@ Status read_watches(const ConfigSection& top, Config& config) {
 Status read_snapshot(const ConfigSection& top, Config& config) {
   TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("snapshot"));
   if (!section) return {};
-  TRY(section->allow_only({"every"}));
+  TRY(section->allow_only({"every", "keep", "pre", "post", "hook_timeout"}));
   TRY_ASSIGN(config.snapshot_every_ns, section->duration_ns("every"));
-  config.not_yet.emplace_back("snapshot");
+  TRY_ASSIGN(const std::optional<uint32_t> keep, section->count("keep"));
+  if (keep == 0u) {
+    return section->complain("keep",
+                             "is 0; it is how many of the snapshots that the service takes "
+                             "by itself are kept, at least 1");
+  }
+  SnapshotConfig& snapshot = config.snapshot;
+  snapshot.keep = keep.value_or(snapshot.keep);
+  TRY_ASSIGN(snapshot.pre, section->texts("pre"));
+  TRY_ASSIGN(snapshot.post, section->texts("post"));
+  TRY_ASSIGN(const std::optional<int64_t> timeout, section->duration_ns("hook_timeout"));
+  snapshot.hook_timeout_ns = timeout.value_or(snapshot.hook_timeout_ns);
   return {};
 }
 
@@ -167,10 +178,28 @@ Status read_http(const ConfigSection& top, Config& config) {
   return {};
 }
 
+// "50%" of the last good dump, or "off".
+Result<uint32_t> read_shrink_alert(const ConfigSection& section, uint32_t usual) {
+  TRY_ASSIGN(const std::optional<std::string> value, section.text("shrink_alert"));
+  if (!value) return usual;
+  if (*value == "off") return 0u;
+  uint32_t percent = 0;
+  const char* end = value->data() + value->size();
+  const auto [rest, problem] = std::from_chars(value->data(), end, percent);
+  if (problem == std::errc{} && std::string_view(rest, end) == "%" && percent > 0 &&
+      percent <= 100) {
+    return percent;
+  }
+  return section.complain("shrink_alert",
+                          "is \"" + *value +
+                              "\"; it has to be a share of the last good dump, like \"50%\", or "
+                              "\"off\"");
+}
+
 Status read_dumps(const ConfigSection& top, Config& config) {
   TRY_ASSIGN(const std::vector<ConfigSection> sections, top.sections("dump"));
   for (const ConfigSection& section : sections) {
-    TRY(section.allow_only({"name", "command", "every"}));
+    TRY(section.allow_only({"name", "command", "every", "timeout", "shrink_alert", "restore"}));
     DumpConfig dump;
     TRY_ASSIGN(dump.name, section.required_text("name", "app-db"));
     if (!is_valid_name(dump.name)) {
@@ -186,9 +215,13 @@ Status read_dumps(const ConfigSection& top, Config& config) {
     TRY_ASSIGN(const std::optional<int64_t> every, section.duration_ns("every"));
     if (!every) return section.complain("every", "is missing; add a line like: every = \"6h\"");
     dump.every_ns = *every;
+    TRY_ASSIGN(const std::optional<int64_t> timeout, section.duration_ns("timeout"));
+    dump.timeout_ns = timeout.value_or(dump.timeout_ns);
+    TRY_ASSIGN(dump.shrink_percent, read_shrink_alert(section, dump.shrink_percent));
+    TRY_ASSIGN(const std::optional<std::string> restore, section.text("restore"));
+    dump.restore = restore.value_or("");
     config.dumps.push_back(std::move(dump));
   }
-  if (!sections.empty()) config.not_yet.emplace_back("dump");
   return {};
 }
 

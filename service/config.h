@@ -50,6 +50,15 @@ struct DumpConfig {
   std::string name;
   std::vector<std::string> command;
   int64_t every_ns = 0;
+  int64_t timeout_ns = 3'600'000'000'000;
+  uint32_t shrink_percent = 50;  // less than this share of the last good one is no good one; 0: off
+  std::string restore;           // a shell command that takes the content; "": not said
+};
+
+struct SnapshotConfig {
+  std::vector<std::string> pre, post;  // commands around a snapshot; empty: none
+  int64_t hook_timeout_ns = 60'000'000'000;
+  uint32_t keep = 24;  // of those that the service takes by its schedule
 };
 
 struct InboxConfig {
@@ -63,13 +72,14 @@ struct Config {
   std::string state;  // empty: not set
   std::vector<WatchConfig> watches;
   std::optional<int64_t> snapshot_every_ns;
+  SnapshotConfig snapshot;
   std::optional<RetentionConfig> retention;
   std::optional<ScrubConfig> scrub;
   std::optional<AlertsConfig> alerts;
   std::optional<HttpConfig> http;
   std::vector<DumpConfig> dumps;
   std::vector<InboxConfig> inboxes;
-  // Sections that are there and valid but have no effect in this version: "scrub", "dump", ... The
+  // Sections that are there and valid but have no effect in this version: "http", "inbox", ... The
   // service says so when it starts, because a person relies on what the file says.
   std::vector<std::string> not_yet;
 };

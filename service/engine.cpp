@@ -190,10 +190,10 @@ void Engine::end_outstanding(uint64_t epoch) {
   }
 }
 
-Result<WriteTxn*> Engine::txn() {
-  if (batch_) return batch_->txn.get();
+// Whether so much more leaves the reserve alone.
+Status Engine::check_space(uint64_t more) const {
   TRY_ASSIGN(const FreeSpace space, free_space(state_.dir));
-  if (space.free_bytes < reserve_bytes(space.total_bytes)) {
+  if (space.free_bytes < reserve_bytes(space.total_bytes) + more) {
     return make_error(ErrorCode::kNoSpace,
                       "the disk of the state " + state_.dir +
                           " is full: " + words_for_bytes(space.free_bytes) + " of " +
@@ -201,6 +201,12 @@ Result<WriteTxn*> Engine::txn() {
                           words_for_bytes(reserve_bytes(space.total_bytes)) +
                           " are kept in reserve; free some space, and watching goes on by itself");
   }
+  return {};
+}
+
+Result<WriteTxn*> Engine::txn() {
+  if (batch_) return batch_->txn.get();
+  TRY(check_space(0));
   auto batch = std::make_unique<Batch>();
   TRY_ASSIGN(batch->txn, state_.env->begin_write());
   batch->opened_ns = clock_.boottime_ns();

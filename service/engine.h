@@ -161,7 +161,8 @@ class Engine {
   // kUsage: `root` is a watched directory. kExists: a directory is there, or no directory above it.
   // kBusy: somebody else is giving the same path. `path` is not empty.
   Result<PutTicket> begin_put(const std::string& root, const std::string& path);
-  // kChanged: the batch with part of the content was undone, and the put with it.
+  // kNoSpace: the put ends, and nothing else does. kChanged: the batch with part of the content was
+  // undone, and the put with it.
   Status put_frames(PutTicket ticket, const std::vector<NewFrame>& frames);
   // Journals the content as the next version, and what is missing above it; durable on return.
   Result<Record> finish_put(PutTicket ticket, const GivenContent& given);
@@ -197,6 +198,7 @@ class Engine {
   Status turn(bool& progress);
   Status take_outputs(bool& progress);
   Status finish_flushes(bool& progress);
+  Status check_space(uint64_t more) const;
   Result<WriteTxn*> txn();
   Status append(Record& record);
   Status commit();

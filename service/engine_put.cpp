@@ -111,6 +111,10 @@ Status Engine::check_put(PutTicket ticket) const {
 
 Status Engine::put_frames(PutTicket ticket, const std::vector<NewFrame>& frames) {
   TRY(check_put(ticket));
+  uint64_t bytes = 0;
+  for (const NewFrame& frame : frames) bytes += frame.bytes.size();
+  // A stream that fills the disk must not take the batch, and what others wrote into it, along.
+  TRY(check_space(bytes));
   auto done = [&]() -> Status {
     TRY_ASSIGN(WriteTxn * open, txn());
     for (const NewFrame& frame : frames) TRY(state_.store->append(*open, frame));
@@ -190,6 +194,10 @@ Result<Record> Engine::finish_put(PutTicket ticket, const GivenContent& given) {
     TRY(append(record));
     if (given.rejected) TRY(keep_good_one(record, before));
     TRY(commit());
+    if (given.rejected) {
+      log_.warn("ALERT " + root + ":" + display_path(path) + ": what was given is kept as @" +
+                std::to_string(record.seq.value) + " and not taken as good: " + given.note);
+    }
     return record;
   }();
   if (!journaled.ok()) fail_batch(journaled.error());

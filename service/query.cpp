@@ -171,6 +171,12 @@ std::string Query::user_path(const Record& record) {
   return path;
 }
 
+void put_dump_note(Json& json, const DumpNote& note) {
+  json["outcome"] = dump_outcome_name(note.outcome);
+  json["exit"] = note.signal != 0 ? 128 + note.signal : note.exit_status;
+  json["seconds"] = static_cast<double>(note.took_ns / 1'000'000) / 1000;
+}
+
 void put_path(Json& json, const char* key, const std::string& path) {
   json[key] = to_utf8_lossy(path);
   if (!is_utf8(path)) json[std::string(key) + "_b64"] = base64(path);
@@ -267,6 +273,9 @@ Json Query::record(const Record& record, const std::string& root, const std::str
     put_path(json, "from", dir.ok() ? join_path(*dir, record.from_name) : record.from_name);
   }
   if (const auto amount_ns = clock_amount(record)) json["amount_ns"] = *amount_ns;
+  if (record.kind == RecordKind::kDump) {
+    if (const auto note = parse_dump_note(record.note)) put_dump_note(json, *note);
+  }
   put_note(json, record);
   return json;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "journal/journal.h"
+#include "service/dump_note.h"
 #include "service/state.h"
 
 namespace holdfast {
@@ -67,6 +68,8 @@ class Query {
 
 // `path` (lossy UTF-8), and `path_b64` where the bytes are no UTF-8.
 void put_path(Json& json, const char* key, const std::string& path);
+// `outcome`, `exit` (128 + the number of a signal) and `seconds` of a dump's command.
+void put_dump_note(Json& json, const DumpNote& note);
 std::string json_line(const Json& json);
 
 }  // namespace holdfast

@@ -219,7 +219,9 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
     log.info("watching " + root.name + " = " + display_path(root.path));
   }
   Turner turner(engine, gate, *loop, clock);
-  TRY(loop->on_readable(engine.watch_fd(), [&] { turner.turn(); }));
+  if (engine.watch_fd() >= 0) {  // else there are dumps alone
+    TRY(loop->on_readable(engine.watch_fd(), [&] { turner.turn(); }));
+  }
   if (engine.mount_fd() >= 0) {
     TRY(loop->on_priority(engine.mount_fd(), [&] {
       engine.mounts_changed();
@@ -249,6 +251,8 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   Pruner pruner(*state, gate, clock);
   api.tell_pruner(pruner, options.retention.value_or(kDefaultRetention));
   auto schedule = std::make_unique<PruneSchedule>(pruner, options.retention, *state, clock, log);
+  api.tell_dumps(options.jobs.dumps);
+  auto jobs = std::make_unique<JobSchedule>(api, gate, *state, clock, log, options.jobs);
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   log.info("state " + state->dir + ", ready");
   engine.flush([&](Result<Sequence> result) {
@@ -258,9 +262,11 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   loop->wake();
   loop->run();
   log.info("stopping");
+  jobs->cancel();
   auto stopped = engine.stop();
   gate.close();
   pruner.cancel();
+  jobs.reset();
   schedule.reset();
   server.reset();
   scrub.reset();

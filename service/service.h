@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "journal/retention.h"
 #include "service/engine.h"
+#include "service/job_schedule.h"
 #include "service/scrub.h"
 
 namespace holdfast {
@@ -20,6 +21,7 @@ struct ServiceOptions {
   std::vector<RootSpec> roots;
   ScrubOptions scrub;
   std::optional<RetentionPolicy> retention;  // none: nothing is pruned by itself
+  JobOptions jobs;
   Backend backend = Backend::kAuto;
 };
 

@@ -1,6 +1,5 @@
 #include "tools/client.h"
 
-#include <signal.h>
 #include <time.h>
 
 #include <atomic>
@@ -54,19 +53,26 @@ class DirectSink final : public ApiSink {
 
 }  // namespace
 
+Interrupts::Interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = true; };
+  ::sigaction(SIGINT, &action, &int_);
+  ::sigaction(SIGTERM, &action, &term_);
+}
+Interrupts::~Interrupts() {
+  ::sigaction(SIGINT, &int_, nullptr);
+  ::sigaction(SIGTERM, &term_, nullptr);
+}
+bool Interrupts::noted() { return interrupted; }
+
 // The state, opened in this process.
 struct Session::Direct {
   SystemClock clock;
   std::unique_ptr<State> state;
   std::unique_ptr<DirectGate> gate;
   std::unique_ptr<Api> api;
+  Interrupts interrupts;
 
-  Direct() {
-    struct sigaction action {};
-    action.sa_handler = [](int) { interrupted = true; };
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
-  }
   Status open(const std::string& dir, Log& log) {
     TRY_ASSIGN(state, State::open(dir, false, clock, log));
     gate = std::make_unique<DirectGate>(*state, clock, log);

@@ -2,6 +2,8 @@
 // code in this process under the state's lock.
 #pragma once
 
+#include <signal.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +32,19 @@ class Session {
   const std::string state_dir_;
   Log& log_;
   std::unique_ptr<Direct> direct_;  // once no service answered
+};
+
+// While one lives, SIGINT and SIGTERM are only noted, for those who ask.
+class Interrupts {
+ public:
+  Interrupts();
+  ~Interrupts();
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+  static bool noted();
+
+ private:
+  struct sigaction int_, term_;
 };
 
 // Runs one request; hands each line (or piece, for raw answers) on. kBusy: the state is locked by a

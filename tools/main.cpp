@@ -17,6 +17,7 @@
 #include "service/service.h"
 #include "tools/client.h"
 #include "tools/export.h"
+#include "tools/dump.h"
 #include "tools/mend.h"
 #include "tools/print.h"
 
@@ -36,6 +37,8 @@ struct Arguments {
   std::string scrub_every, scrub_rate;
   bool check_health = false;
   std::string max_age;
+  std::string dump, to_command;
+  bool no_dumps = false;
 };
 
 int report(const Error& error) {
@@ -141,7 +144,7 @@ int run_watch(const Arguments& arguments) {
     if (!root.ok()) return report(root.error());
     options.roots.push_back(std::move(*root));
   }
-  if (options.roots.empty()) {
+  if (options.roots.empty() && config->dumps.empty()) {
     return report(make_error(ErrorCode::kUsage,
                              "nothing to watch: name a directory, as in holdfast watch "
                              "/data/uploads, or a --config with [[watch]]"));
@@ -164,6 +167,7 @@ int run_watch(const Arguments& arguments) {
     options.scrub.rate_bytes = *rate;
   }
   if (config->retention) options.retention = policy_of(*config->retention);
+  options.jobs = {config->dumps, config->snapshot_every_ns, config->snapshot};
   auto backend = backend_of_name(arguments.backend);
   if (!backend.ok()) return report(backend.error());
   options.backend = *backend;
@@ -338,6 +342,8 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
 
   auto* snapshot =
       app.add_subcommand("snapshot", "pin the present moment under a name")->fallthrough();
+  snapshot->add_flag("--no-dumps", arguments.no_dumps,
+                     "leave out the [[dump]]s of the configuration, which are made first");
   parameter(snapshot, arguments, "-m,--message", "message", "what it is for");
   snapshot->add_option("--tag", arguments.tags, "KEY=VALUE, may be given again")
       ->take_all()
@@ -364,6 +370,8 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
   parameter(restore, arguments, "--at", "at", kTimeHelp);
   parameter(restore, arguments, "--to", "to",
             "into this directory; of several roots, each into one of its name");
+  restore->add_option("--to-command", arguments.to_command,
+                      "one file to the standard input of this shell command");
   switch_parameter(restore, arguments, "--in-place", "in_place",
                    "where they were; the present is pinned first");
   switch_parameter(restore, arguments, "--delete", "delete",
@@ -434,6 +442,34 @@ void add_truth_commands(CLI::App& app, Arguments& arguments, std::vector<Command
   commands.push_back({prune, "POST", "/v1/prune", print_prune});
 }
 
+// Commands around dumps: more than one request each.
+std::optional<int> run_dump_command(Arguments& arguments) {
+  const ApiRequest& request = arguments.request;
+  const bool snapshot = request.path == "/v1/snapshots" && request.method == "POST";
+  if (!snapshot && arguments.dump.empty() && arguments.to_command.empty()) return std::nullopt;
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  auto log = make_stderr_log(arguments.verbose ? LogLevel::kInfo : LogLevel::kWarn);
+  const DumpOptions options{*dir, arguments.config_file, *config,
+                            *log, arguments.json,        arguments.quiet};
+  if (!arguments.dump.empty()) return run_run_dump(options, arguments.dump);
+  if (snapshot) {
+    auto params = request.params;
+    for (const std::string& tag : arguments.tags) params.emplace_back("tag", tag);
+    return run_snapshot(options, params, arguments.no_dumps);
+  }
+  const bool elsewhere = !request.get("to").empty() || request.flag("in_place");
+  if (arguments.paths.size() != 1 || request.get("at").empty() || elsewhere) {
+    return report(make_error(ErrorCode::kUsage,
+                             "restore --to-command takes one file and its moment, as in holdfast "
+                             "restore dumps:app-db --at now --to-command 'pg_restore -d app'"));
+  }
+  return run_to_command(options, arguments.paths[0], request.get("at"), working_directory(),
+                        arguments.to_command);
+}
+
 // What works on the state as files, without opening it.
 int run_mending(const Arguments& arguments, int (*mend)(const MendOptions&)) {
   auto config = load_config(arguments);
@@ -490,6 +526,13 @@ int run(int argc, char** argv) {
   add_acting_commands(app, arguments, commands);
   add_export(app, arguments);
   add_truth_commands(app, arguments, commands);
+  auto* run_dump =
+      app.add_subcommand("run-dump", "make a [[dump]] of the configuration now")->fallthrough();
+  run_dump->add_option("NAME", arguments.dump, "its name")->required();
+  run_dump->footer(
+      "Exit code 1: its command failed. 3: it gave nothing, or much less than before. Both are\n"
+      "kept, and dumps:NAME stays the last good one.\n"
+      "Example: holdfast --config /etc/holdfast.toml run-dump app-db");
   auto* rebuild =
       app.add_subcommand("rebuild", "make the journal anew from the packs")->fallthrough();
   rebuild->footer(
@@ -515,10 +558,12 @@ int run(int argc, char** argv) {
   if (repair->parsed()) return run_mending(arguments, run_repair);
   if (rebuild->parsed()) return run_mending(arguments, run_rebuild);
   if (app.got_subcommand("export")) return run_export_command(arguments);
+  if (run_dump->parsed()) return run_dump_command(arguments).value_or(2);
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
     arguments.request.method = command.method;
     arguments.request.path = command.path;
+    if (const auto code = run_dump_command(arguments)) return *code;
     return run_command(arguments, command.print);
   }
   return 2;

@@ -104,6 +104,20 @@ std::string print_diff(const Json& difference) {
   return line + "\n";
 }
 
+std::string print_dump_state(const Json& dump) {
+  const Json& good = dump["last_good"];
+  std::string text = "dump       " + text_of(dump, "name") + ", ";
+  text += good.is_null() ? "no good one yet"
+                         : "last good one @" + std::to_string(number_of(good, "seq")) + " of " +
+                               short_time(text_of(good, "time")) + ", " +
+                               words_for_bytes(number_of(good, "size"));
+  if (!dump["last"].is_null() && text_of(dump["last"], "outcome") != "ok") {
+    text += ", last try @" + std::to_string(number_of(dump["last"], "seq")) + " " +
+            text_of(dump["last"], "outcome");
+  }
+  return text + "\n";
+}
+
 std::string print_status(const Json& status) {
   std::string text = "holdfast " + text_of(status, "version") + ", state " +
                      display_path(text_of(status, "state")) + "\n";
@@ -113,12 +127,19 @@ std::string print_status(const Json& status) {
   }
   text += "\n";
   for (const Json& root : status["roots"]) {
+    if (text_of(root, "coverage") == "virtual") {
+      text += "root       " + text_of(root, "name") + ": given by programs, " +
+              counted(number_of(root, "files"), "file") + ", " +
+              words_for_bytes(number_of(root, "bytes")) + "\n";
+      continue;
+    }
     text +=
         "root       " + text_of(root, "name") + " = " + display_path(text_of(root, "path")) + "\n";
     text += "           backend " + text_of(root, "backend") + ", coverage " +
             text_of(root, "coverage") + ", " + counted(number_of(root, "files"), "file") + ", " +
             words_for_bytes(number_of(root, "bytes")) + "\n";
   }
+  for (const Json& dump : status.value("dumps", Json::array())) text += print_dump_state(dump);
   const Json& store = status["store"];
   text += "store      " + words_for_bytes(number_of(store, "bytes")) + " in " +
           counted(number_of(store, "packs"), "pack") + ", journal " +

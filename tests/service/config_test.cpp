@@ -88,7 +88,7 @@ TEST_CASE("a whole configuration is read", "[config]") {
 
 TEST_CASE("sections without effect in this version are named", "[config]") {
   REQUIRE(parse_ok(kWhole).not_yet ==
-          std::vector<std::string>{"snapshot", "alerts", "http", "dump", "inbox"});
+          std::vector<std::string>{"alerts", "http", "inbox"});
   REQUIRE(parse_ok("state = '/s'\n[[watch]]\npath = '/d'").not_yet.empty());
 }
 
@@ -161,6 +161,9 @@ TEST_CASE("a complaint names the file, the line and the fix", "[config]") {
       {"[http]\nlisten = 'localhost:70000'", ":2: listen in [http]", "an address and a port"},
       {"[[dump]]\nname = 'a'\nevery = '1h'", ":1: command in [[dump]] is missing", "pg_dump"},
       {"[[dump]]\nname = 'a'\ncommand = ['x']", ":1: every in [[dump]] is missing", "\"6h\""},
+      {"[[dump]]\nname = 'a'\ncommand = ['x']\nevery = '1h'\nshrink_alert = '120%'",
+       ":5: shrink_alert in [[dump]] is \"120%\"", "\"50%\", or \"off\""},
+      {"[snapshot]\nkeep = 0", ":2: keep in [snapshot] is 0", "at least 1"},
       {"[[inbox]]\npath = '/in'\nrestore = []", ":3: restore in [[inbox]]", "{file}"},
       // Syntax.
       {"a = 1\nb = = 2", "holdfast.toml:2: this is not valid TOML", ""},

@@ -1,0 +1,190 @@
+// A real database: dumped, wrecked and brought back, alone and together with a directory.
+#include <pwd.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "tests/support/holdfast_run.h"
+
+namespace holdfast {
+namespace {
+
+using Catch::Contains;
+namespace fs = std::filesystem;
+
+// Debian has each version's programs in a directory of its own. "": none is installed.
+std::string postgres_programs() {
+  std::string newest;
+  std::error_code none;
+  for (const auto& version : fs::directory_iterator("/usr/lib/postgresql", none)) {
+    const std::string bin = version.path().string() + "/bin";
+    if (exists(bin + "/postgres") && exists(bin + "/pgbench")) newest = std::max(newest, bin);
+  }
+  return newest;
+}
+
+// A server on a Unix socket, gone with the test. PostgreSQL refuses to run as root.
+class Postgres {
+ public:
+  explicit Postgres(std::string bin) : bin_(std::move(bin)) {
+    const char* base = std::getenv("TMPDIR");
+    dir_ = std::string(base != nullptr ? base : "/tmp") + "/hf-pg-XXXXXX";
+    REQUIRE(::mkdtemp(dir_.data()) != nullptr);
+    REQUIRE(::chmod(dir_.c_str(), 0755) == 0);
+    if (::geteuid() == 0) {
+      const passwd* user = ::getpwnam("postgres");
+      REQUIRE(user != nullptr);
+      uid_ = user->pw_uid;
+      REQUIRE(::chown(dir_.c_str(), uid_, uid_) == 0);
+    }
+    const Outcome made = run_process(
+        {{bin_ + "/initdb", "-D", dir_ + "/data", "-A", "trust", "-U", "postgres", "-N"},
+         "/",
+         {},
+         uid_});
+    INFO("initdb said: " << made.err);
+    REQUIRE(made.exit_code == 0);
+    server_ =
+        std::make_unique<Process>(Command{{bin_ + "/postgres", "-D", dir_ + "/data", "-k", dir_,
+                                           "-c", "listen_addresses=", "-c", "fsync=off"},
+                                          "/",
+                                          {},
+                                          uid_});
+    REQUIRE(server_->wait_for_error("ready to accept connections"));
+    sql("postgres", "create database app");
+  }
+  ~Postgres() {
+    server_->signal(SIGINT);
+    server_->wait();
+    std::error_code ignored;
+    fs::remove_all(dir_, ignored);
+  }
+  Postgres(const Postgres&) = delete;
+  Postgres& operator=(const Postgres&) = delete;
+
+  std::vector<std::string> tool(const std::string& name, std::vector<std::string> args) const {
+    std::vector<std::string> all{bin_ + "/" + name, "-h", dir_, "-U", "postgres"};
+    all.insert(all.end(), args.begin(), args.end());
+    return all;
+  }
+  std::string sql(const std::string& database, const std::string& text) const {
+    const Outcome said = run_process({tool("psql", {"-d", database, "-X", "-q", "-t", "-A", "-v",
+                                                    "ON_ERROR_STOP=1", "-c", text}),
+                                      "/",
+                                      {},
+                                      0});
+    INFO("psql said: " << said.err);
+    REQUIRE(said.exit_code == 0);
+    return said.out;
+  }
+  // Row counts and checksums of all that pgbench made.
+  std::string sums() const {
+    std::string all;
+    for (const char* table : {"accounts", "branches", "tellers"}) {
+      all +=
+          sql("app", std::string("select count(*), sum(hashtext(t::text)::bigint) from pgbench_") +
+                         table + " t");
+    }
+    return all;
+  }
+  std::string words(const std::string& name, const std::vector<std::string>& args) const {
+    std::string joined;
+    for (const std::string& word : tool(name, args)) joined += (joined.empty() ? "" : " ") + word;
+    return joined;
+  }
+
+ private:
+  const std::string bin_;
+  std::string dir_;
+  uid_t uid_ = 0;
+  std::unique_ptr<Process> server_;
+};
+
+std::string toml_list(const std::vector<std::string>& words) {
+  std::string list;
+  for (const std::string& word : words) list += (list.empty() ? "[\"" : "\", \"") + word;
+  return list + "\"]";
+}
+
+struct App {
+  WorkDir work;
+  std::string uploads = work.make("uploads");
+  Holdfast holdfast{work.path("state")};
+  Postgres database;
+
+  explicit App(const std::string& bin) : database(bin) {
+    run_tool(database.tool("pgbench", {"-i", "-s", "1", "-q", "app"}));
+    const std::string restore =
+        database.words("pg_restore", {"-d", "app", "--clean", "--if-exists", "--exit-on-error"});
+    write_file(work.path("holdfast.toml"),
+               "[[watch]]\nname = \"uploads\"\npath = \"" + uploads +
+                   "\"\n[[dump]]\nname = \"app-db\"\nevery = \"6h\"\ncommand = " +
+                   toml_list(database.tool("pg_dump", {"-Fc", "-Z0", "app"})) + "\nrestore = \"" +
+                   restore + "\"\n");
+    holdfast.set_env({{"HOLDFAST_CONFIG", work.path("holdfast.toml")}});
+    holdfast.start({});
+    REQUIRE(holdfast.service().wait_for_error("dumped app-db"));
+  }
+  // As a person would, with the program of this build.
+  void run_printed(const std::string& command) const {
+    const std::string path = fs::path(HOLDFAST_BINARY).parent_path().string() + ":/usr/bin:/bin";
+    const Outcome said =
+        run_process({{"/bin/sh", "-c", command},
+                     "",
+                     {{"PATH", path}, {"HOLDFAST_CONFIG", work.path("holdfast.toml")}},
+                     0});
+    INFO(command << " said: " << said.out << said.err);
+    REQUIRE(said.exit_code == 0);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a PostgreSQL database and its uploads come back to one moment", "[postgres]") {
+  const std::string bin = postgres_programs();
+  if (bin.empty()) {
+    WARN("left out: no PostgreSQL server is installed (Debian: postgresql)");
+    return;
+  }
+  App app(bin);
+  const std::string at_first = app.database.sums();
+  const TestJson first = app.holdfast.json({"snapshot", "--no-dumps"});
+
+  run_tool(app.database.tool("pgbench", {"-n", "-t", "300", "app"}));
+  write_file(app.uploads + "/invoice.txt", "12.50");
+  const std::string before = app.database.sums();
+  REQUIRE(before != at_first);
+  const TestJson taken = app.holdfast.json({"snapshot", "-m", "before the deploy"});
+  REQUIRE(taken.at("dumps").at(0).at("outcome") == "ok");
+  // Most of the second dump was there.
+  const TestJson dump = taken.at("dumps").at(0);
+  REQUIRE(dump.at("new_bytes").get<uint64_t>() < dump.at("size").get<uint64_t>());
+
+  app.database.sql("app", "delete from pgbench_accounts where aid % 3 = 0");
+  app.database.sql("app", "drop table pgbench_tellers");
+  write_file(app.uploads + "/invoice.txt", "0.00");
+  for (const TestJson& command : taken.at("undo")) app.run_printed(command.get<std::string>());
+  REQUIRE(app.database.sums() == before);
+  REQUIRE(read_file(app.uploads + "/invoice.txt") == "12.50");
+
+  // And further back, to a moment that the service's own dump is in.
+  app.run_printed("holdfast --state " + app.holdfast.state() + " restore dumps:app-db --at " +
+                  first.at("name").get<std::string>() + " --to-command '" +
+                  app.database.words("pg_restore", {"-d", "app", "--clean", "--if-exists"}) + "'");
+  REQUIRE(app.database.sums() == at_first);
+  app.holdfast.require_clean(true);
+
+  // A database that is gone is a failed dump, and the last good one stays.
+  app.database.sql("postgres", "drop database app");
+  const Outcome failed = app.holdfast.run({"run-dump", "app-db"});
+  REQUIRE(failed.exit_code == 1);
+  REQUIRE_THAT(failed.err, Contains("app") && Contains("does not exist"));
+  app.database.sql("postgres", "create database app");
+  app.run_printed(taken.at("undo").at(1).get<std::string>());
+  REQUIRE(app.database.sums() == before);
+}
+
+}  // namespace holdfast

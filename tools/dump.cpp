@@ -1,0 +1,299 @@
+#include "tools/dump.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <limits>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/path.h"
+#include "service/child.h"
+#include "service/dump_run.h"
+#include "service/hooks.h"
+#include "service/words.h"
+#include "tools/client.h"
+#include "tools/print.h"
+
+namespace holdfast {
+
+namespace {
+
+constexpr int kExitProblems = 3;
+constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
+
+int report(const Error& error) {
+  std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
+  return exit_code_of(error);
+}
+
+std::string shell_word(const std::string& word) {
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+Result<DumpResult> run_one(const DumpConfig& dump, Session& session) {
+  SystemClock clock;
+  const Interrupts interrupts;
+  return run_dump(
+      dump, clock, Interrupts::noted,
+      [&](const ApiRequest& request, const std::function<void(std::string_view)>& take) {
+        return session.run(request, false, take);
+      });
+}
+
+// What the exit code says of a dump that was journaled.
+int exit_code_of_dump(const Json& answer) {
+  if (!answer["rejected"].get<bool>()) return 0;
+  return answer["outcome"] == dump_outcome_name(DumpOutcome::kFailed) ? 1 : kExitProblems;
+}
+
+void tell_bad(const std::string& name, const DumpResult& result) {
+  std::fprintf(stderr, "holdfast: %s\n",
+               display_path(words_for_bad_dump(name, result.answer)).c_str());
+}
+
+// Commands that undo what comes after the snapshot.
+std::vector<std::string> undo_commands(const DumpOptions& options, const std::string& snapshot) {
+  std::string holdfast = "holdfast";
+  if (!options.state_dir.empty()) holdfast += " --state " + shell_word(options.state_dir);
+  std::vector<std::string> commands{holdfast + " restore --at " + snapshot + " --in-place"};
+  for (const DumpConfig& dump : options.config.dumps) {
+    commands.push_back(holdfast + " restore " + kDumpsRoot + ":" + dump.name + " --at " + snapshot +
+                       " --to-command " +
+                       shell_word(dump.restore.empty() ? "COMMAND" : dump.restore));
+  }
+  return commands;
+}
+
+// Makes every dump; what went wrong is told and leaves a line in `bad`.
+Json make_dumps(const DumpOptions& options, Session& session, std::vector<std::string>& bad) {
+  Json dumps = Json::array();
+  for (const DumpConfig& dump : options.config.dumps) {
+    const auto result = run_one(dump, session);
+    Json entry{{"name", dump.name}};
+    if (!result.ok()) {
+      std::fprintf(stderr, "holdfast: %s\n", result.error().message.c_str());
+      entry["error"] = to_utf8_lossy(result.error().message);
+      bad.push_back(dump.name);
+    } else {
+      entry.update(result->answer);
+      if (!result->good()) {
+        tell_bad(dump.name, *result);
+        bad.push_back(dump.name);
+      }
+    }
+    dumps.push_back(std::move(entry));
+  }
+  return dumps;
+}
+
+void print_taken(const DumpOptions& options, const Json& snapshot) {
+  if (options.json) {
+    std::fputs(json_line(snapshot).c_str(), stdout);
+    return;
+  }
+  if (options.quiet) return;
+  std::fputs(print_snapshot(snapshot).c_str(), stdout);
+  const char* lead = "undo with: ";
+  for (const Json& command : snapshot["undo"]) {
+    std::printf("%s%s\n", lead, command.get<std::string>().c_str());
+    lead = "           ";
+  }
+}
+
+}  // namespace
+
+int run_run_dump(const DumpOptions& options, const std::string& name) {
+  const auto& dumps = options.config.dumps;
+  const auto dump = std::find_if(dumps.begin(), dumps.end(),
+                                 [&](const DumpConfig& each) { return each.name == name; });
+  if (dump == dumps.end()) {
+    std::string known;
+    for (const DumpConfig& each : dumps) known += (known.empty() ? "" : ", ") + each.name;
+    return report(make_error(
+        ErrorCode::kUsage,
+        "there is no [[dump]] " + display_path(name) +
+            (options.config_file.empty()
+                 ? std::string("; say which configuration has it: --config")
+                 : " in " + options.config_file + (known.empty() ? "" : "; there are: " + known))));
+  }
+  Session session(options.state_dir, options.log);
+  const auto result = run_one(*dump, session);
+  if (!result.ok()) {
+    const int code = report(result.error());
+    return result.error().code == ErrorCode::kBusy ? 1 : code;  // the dump is, and not the state
+  }
+  if (options.json) {
+    std::fputs(json_line(result->answer).c_str(), stdout);
+  } else if (result->good() && !options.quiet) {
+    std::printf("@%s  %s:%s  %s in %.1f s, %s of it new\n", result->answer["seq"].dump().c_str(),
+                kDumpsRoot, name.c_str(),
+                words_for_bytes(result->answer["size"].get<uint64_t>()).c_str(),
+                result->answer["seconds"].get<double>(),
+                words_for_bytes(result->answer["new_bytes"].get<uint64_t>()).c_str());
+  }
+  if (!result->good()) {
+    std::fputs(result->errors.c_str(), stderr);
+    tell_bad(name, *result);
+  }
+  return exit_code_of_dump(result->answer);
+}
+
+int run_snapshot(const DumpOptions& options,
+                 const std::vector<std::pair<std::string, std::string>>& params, bool no_dumps) {
+  const SnapshotConfig& hooks = options.config.snapshot;
+  Session session(options.state_dir, options.log);
+  const auto hook = [&](const char* what, const std::vector<std::string>& command) {
+    const Interrupts interrupts;
+    return run_hook(what, command, hooks.hook_timeout_ns, Interrupts::noted);
+  };
+  std::vector<std::string> bad;
+  Json taken;
+  auto status = hook("the hook before the snapshot", hooks.pre);
+  if (status.ok()) {
+    const Json dumps = no_dumps ? Json() : make_dumps(options, session, bad);
+    const ApiRequest request{"POST", "/v1/snapshots", params, nullptr};
+    status = Interrupts::noted() ? Status(make_error(ErrorCode::kInterrupted, "interrupted"))
+                                 : session.run(request, false, [&](std::string_view line) {
+                                     Json json = Json::parse(line, nullptr, false);
+                                     if (json.is_object() && json.contains("name"))
+                                       taken = std::move(json);
+                                   });
+    if (status.ok() && !dumps.is_null()) taken["dumps"] = dumps;
+  } else {
+    status = status.error().in("no snapshot is taken");
+  }
+  // In any case: what was made to pause has to go on.
+  const auto after = hook("the hook after the snapshot", hooks.post);
+  if (!status.ok()) return report(status.error());
+  taken["undo"] = undo_commands(options, taken["name"].get<std::string>());
+  print_taken(options, taken);
+  if (!after.ok()) report(after.error().in("the snapshot is taken"));
+  if (!bad.empty()) {
+    std::string names;
+    for (const std::string& name : bad) names += (names.empty() ? "" : ", ") + name;
+    report(make_error(ErrorCode::kFailed,
+                      "the snapshot is taken, with the last good dump of before of: " + names));
+  }
+  return bad.empty() && after.ok() ? 0 : kExitProblems;
+}
+
+namespace {
+
+// Hands pieces on, one behind: the last one goes only when all that came before is known to be
+// right. So a command never sees a damaged content end as if it were whole.
+class Receiver {
+ public:
+  Receiver(Child child, Fd in) : child_(std::move(child)), in_(std::move(in)) {}
+
+  void take(std::string_view bytes) {
+    hasher_.update(bytes);
+    size_ += bytes.size();
+    send(held_);
+    held_ = bytes;
+  }
+  std::string hash() const {
+    const ContentHash hash = hasher_.finish();
+    return "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
+  }
+  ChildEnd finish() {
+    send(held_);
+    in_.reset();
+    bool stopped = false;
+    return child_.wait(kNoTimeout, Interrupts::noted, stopped);
+  }
+  void abandon() { child_.end_group(); }  // before its input ends
+  bool closed_early() const { return closed_early_; }
+  uint64_t size() const { return size_; }
+
+ private:
+  void send(std::string_view bytes) {
+    while (!bytes.empty() && !closed_early_ && !Interrupts::noted()) {
+      const ssize_t sent = ::write(in_.get(), bytes.data(), bytes.size());
+      if (sent < 0 && errno == EINTR) continue;
+      closed_early_ = sent < 0;  // it reads no more; how it ends says what that means
+      if (sent > 0) bytes.remove_prefix(static_cast<size_t>(sent));
+    }
+  }
+  Child child_;
+  Fd in_;
+  ContentHasher hasher_;
+  std::string held_;
+  uint64_t size_ = 0;
+  bool closed_early_ = false;
+};
+
+Result<Json> find_file(Session& session, const std::string& path, const std::string& at,
+                       const std::string& cwd) {
+  std::vector<Json> found;
+  const ApiRequest request{
+      "GET", "/v1/ls", {{"path", path}, {"at", at}, {"cwd", cwd}, {"self", "1"}}, nullptr};
+  TRY(session.run(request, false, [&](std::string_view line) {
+    Json json = Json::parse(line, nullptr, false);
+    if (json.is_object() && json.contains("type")) found.push_back(std::move(json));
+  }));
+  if (found.size() == 1 && found[0]["type"] == "file") return found[0];
+  return make_error(ErrorCode::kUsage,
+                    display_path(path) + " is no regular file; --to-command takes one file");
+}
+
+}  // namespace
+
+int run_to_command(const DumpOptions& options, const std::string& path, const std::string& at,
+                   const std::string& cwd, const std::string& command) {
+  ::signal(SIGPIPE, SIG_IGN);
+  const Interrupts interrupts;
+  Session session(options.state_dir, options.log);
+  const auto file = find_file(session, path, at, cwd);
+  if (!file.ok()) return report(file.error());
+  auto pipe = make_pipe();
+  if (!pipe.ok()) return report(pipe.error());
+  auto child = Child::start({"/bin/sh", "-c", command}, {pipe->read_end.get(), -1, -1});
+  if (!child.ok()) return report(child.error());
+  pipe->read_end.reset();
+  Receiver receiver(std::move(*child), std::move(pipe->write_end));
+  const std::string moment = "@" + (*file)["at"].dump();
+  const ApiRequest request{
+      "GET", "/v1/cat", {{"path", path}, {"at", moment}, {"cwd", cwd}}, nullptr};
+  auto sent = session.run(request, true, [&](std::string_view bytes) { receiver.take(bytes); });
+  if (sent.ok() && (*file)["hash"].is_string() && receiver.hash() != (*file)["hash"]) {
+    sent = make_error(ErrorCode::kDamaged, "what came has not the recorded hash");
+  }
+  if (Interrupts::noted()) sent = make_error(ErrorCode::kInterrupted, "interrupted");
+  if (!sent.ok()) {
+    receiver.abandon();
+    return report(
+        sent.error().in("the command was given damaged data, or a part of it, and was "
+                        "ended before the end of its input; do not use what it made"));
+  }
+  const ChildEnd end = receiver.finish();
+  if (Interrupts::noted()) return report(make_error(ErrorCode::kInterrupted, "interrupted"));
+  const std::string what = display_path(path) + " @" + (*file)["seq"].dump();
+  if (!end.ok()) {
+    return report(make_error(ErrorCode::kFailed, "restoring " + what + ": the command " +
+                                                     display_path(command) +
+                                                     " failed: " + end.words()));
+  }
+  Json result{{"at", (*file)["at"]},
+              {"seq", (*file)["seq"]},
+              {"path", (*file)["path"]},
+              {"bytes", receiver.size()},
+              {"command", command},
+              {"exit", end.exit_status},
+              {"read_all", !receiver.closed_early()}};
+  if (options.json) {
+    std::fputs(json_line(result).c_str(), stdout);
+  } else if (!options.quiet) {
+    std::printf("restored %s: %s, verified, to: %s%s\n", what.c_str(),
+                words_for_bytes(receiver.size()).c_str(), display_path(command).c_str(),
+                receiver.closed_early() ? " (which did not read all of it)" : "");
+  }
+  return 0;
+}
+
+}  // namespace holdfast
