@@ -20,6 +20,7 @@ struct RestorePlan {
   std::vector<UserPath> paths;
   std::vector<RestoreJob> jobs;
   std::string undo_paths;  // shell words for the undo command
+  std::vector<std::string> notes;
 };
 
 std::string shell_quote(const std::string& word) {
@@ -48,7 +49,12 @@ Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest
   }
   if (by_root.empty()) {
     for (const Root& root : query.roots()) {
-      if (in_place && root.is_virtual()) continue;
+      if (in_place && root.is_virtual()) {
+        plan.notes.push_back(root.name +
+                             ": is in no directory and is left as it is; restore it "
+                             "with --to or --to-command");
+        continue;
+      }
       if (state.journal->locate(txn, root.node, "", at).ok()) by_root[root.node] = {root, {""}};
     }
   }
@@ -174,6 +180,7 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
   std::string undo;
   Snapshot pinned;
   RestoreResult sum;
+  sum.warnings = plan.notes;
   if (touches_roots) {
     auto flushed = gate_.flush(kNoTimeout);
     // A lost root (emptied, made anew) is what a restore is for: what was known of it is the

@@ -34,7 +34,7 @@ struct Arguments {
   ApiRequest request;
   std::vector<std::string> watch, excludes, paths, tags;
   std::string backend = "auto";
-  std::string scrub_every, scrub_rate;
+  std::string scrub_every, scrub_rate, snapshot_every;
   bool check_health = false;
   std::string max_age;
   std::string dump, to_command;
@@ -168,6 +168,11 @@ int run_watch(const Arguments& arguments) {
   }
   if (config->retention) options.retention = policy_of(*config->retention);
   options.jobs = {config->dumps, config->snapshot_every_ns, config->snapshot};
+  if (!arguments.snapshot_every.empty()) {
+    auto every = parse_duration_ns(arguments.snapshot_every);
+    if (!every.ok()) return report(every.error());
+    options.jobs.snapshot_every_ns = *every;
+  }
   auto backend = backend_of_name(arguments.backend);
   if (!backend.ok()) return report(backend.error());
   options.backend = *backend;
@@ -516,6 +521,8 @@ int run(int argc, char** argv) {
   watch->add_option("--scrub-every", arguments.scrub_every,
                     "verify everything this often (30d), or off");
   watch->add_option("--scrub-rate", arguments.scrub_rate, "reading no faster than this (20MB/s)");
+  watch->add_option("--snapshot-every", arguments.snapshot_every,
+                    "take a snapshot this often, and keep the newest 24 of those");
   watch
       ->add_option("--backend", arguments.backend,
                    "what tells of changes: auto (the best that works), fanotify, inotify, poll")

@@ -1,5 +1,6 @@
 // Contents that programs give, in roots without a directory.
 #include <catch2/catch.hpp>
+#include <filesystem>
 
 #include "tests/support/raw_put.h"
 #include "tests/support/watched.h"
@@ -38,7 +39,8 @@ TEST_CASE("what a program gives is a version like any other", "[put]") {
   h.text({"restore", "dumps:", "--at", "now", "--to", w.work.path("out")});
   REQUIRE(read_file(w.work.path("out/db/app")) == second);
   REQUIRE(h.run({"restore", "dumps:small", "--at", "now", "--in-place"}).exit_code == 2);
-  h.text({"restore", "--at", "now", "--in-place", "--delete"});  // passes over what is nowhere
+  REQUIRE_THAT(h.text({"restore", "--at", "now", "--in-place", "--delete"}),
+               Contains("note: dumps: is in no directory"));
   REQUIRE(h.text({"cat", "dumps:small"}) == "hello");
   REQUIRE(h.run({"verify", "dumps:small"}).exit_code == 2);
   REQUIRE(h.json({"verify"}).at("problems") == 0);
@@ -58,6 +60,51 @@ TEST_CASE("what was given survives a kill, a rebuild and commands without a serv
   w.holdfast.require_clean(true);
   w.holdfast.text({"snapshot"});  // looks at all roots first: this one is none to look at
   REQUIRE(w.holdfast.text({"cat", "dumps:app"}) == bytes);
+}
+
+TEST_CASE("a prune waits for what is being given", "[put]") {
+  Watched w;
+  const std::string bytes = random_bytes_of(9'000'000, 4);
+  put(w.holdfast, "dumps:app", bytes);
+  put(w.holdfast, "dumps:app", "other");  // nothing that is kept needs the first one now
+  const auto services = [&] { return w.holdfast.lines({"log", "--kind", "service"}).size(); };
+  const size_t before = services();
+  RawPut again(w.holdfast.state(), "dumps:app");
+  REQUIRE(again.send(bytes));  // all of it is in the store still
+  Process prune({{HOLDFAST_BINARY, "--state", w.holdfast.state(), "prune", "--all", "0s", "--last",
+                  "1", "--grace", "0s"},
+                 "",
+                 {},
+                 0});
+  // It has begun when it says so in the journal; then it has some time to do wrong.
+  for (int asked = 0; services() == before; ++asked) REQUIRE(asked < 10'000);
+  for (int asked = 0; asked < 20 && prune.running(); ++asked) w.holdfast.text({"status"});
+  const std::string answer = again.end();
+  REQUIRE_THAT(answer, Contains("200 OK"));
+  REQUIRE(prune.wait().exit_code == 0);
+  REQUIRE(w.holdfast.text({"cat", "dumps:app"}) == bytes);
+  w.holdfast.require_clean(true);
+}
+
+TEST_CASE("a repair saves what is sound of what was given, and names the rest", "[put]") {
+  Watched w;
+  put(w.holdfast, "dumps:first", random_bytes_of(3'000'000, 5));
+  put(w.holdfast, "dumps:second", "second");
+  w.holdfast.stop();
+  const auto packs = std::filesystem::directory_iterator(w.holdfast.state() + "/packs");
+  const std::string pack = packs->path();
+  std::string stored = read_file(pack);
+  stored[1'500'000] = static_cast<char>(stored[1'500'000] ^ 1);
+  write_file(pack, stored);
+  const Outcome repaired = w.holdfast.run({"repair", "--json"});
+  INFO("repair said: " << repaired.out << repaired.err);
+  REQUIRE(repaired.exit_code == 5);
+  const TestJson lost = TestJson::parse(repaired.out).at("lost");
+  REQUIRE(lost.size() == 1);
+  REQUIRE(lost.at(0).at("root") == "dumps");
+  REQUIRE(lost.at(0).at("path") == "first");
+  REQUIRE(w.holdfast.text({"cat", "dumps:second"}) == "second");
+  w.holdfast.require_clean(true);
 }
 
 TEST_CASE("a body that breaks off, and one whose service is killed, leave nothing", "[put]") {
