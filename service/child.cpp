@@ -79,6 +79,7 @@ Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipe
   ::posix_spawnattr_setflags(
       &actions.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
   std::vector<char*> argv;
+  argv.reserve(args.size() + 1);
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
   pid_t pid = -1;
@@ -89,9 +90,7 @@ Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipe
 }
 
 Child::Child(Child&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)),
-      pid_fd_(std::move(other.pid_fd_)),
-      end_(std::move(other.end_)) {}
+    : pid_(std::exchange(other.pid_, -1)), pid_fd_(std::move(other.pid_fd_)), end_(other.end_) {}
 
 Child::~Child() {
   if (pid_ < 0 || end_) return;
