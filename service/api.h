@@ -13,6 +13,8 @@
 //   POST   /v1/verify?path=&at=&heal=&rate=  POST  /v1/accept?path=
 //   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
 //   POST   /v1/put?path=&kind=&note=&shrink=    with a body
+//   POST   /v1/seed/begin?dest=&dir=&act=  POST   /v1/seed/baseline?root=&path=   with a body
+//   POST   /v1/seed/own?root=  with a body  POST   /v1/seed/end?root=&note=
 //
 // cat and export answer with bytes. `cwd` says what relative paths are relative to. Long work
 // reports {"progress": …} lines before its result. Called from any thread but the engine's.
@@ -112,6 +114,10 @@ class Api {
   Status verify(const ApiRequest& request, ApiSink& sink);
   Status accept(const ApiRequest& request, ApiSink& sink);
   Status put(const ApiRequest& request, ApiSink& sink);
+  Status seed_begin(const ApiRequest& request, ApiSink& sink);
+  Status seed_baseline(const ApiRequest& request, ApiSink& sink);
+  Status seed_own(const ApiRequest& request, ApiSink& sink);
+  Status seed_end(const ApiRequest& request, ApiSink& sink);
   Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
   Status dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
   Status know_own_writes(const std::vector<UserPath>& paths, Sequence at);

@@ -156,6 +156,8 @@ class Engine {
   Result<Sequence> answer(RecordKind kind, NodeId root, Sequence since, const std::string& note);
   // Until it is called with 0, what appears as it was at `at` is a restore's own writing.
   void begin_restore(NodeId root, Sequence at);
+  // The same of files with these inode numbers; without any: of none any more.
+  void know_own_files(NodeId root, const std::vector<uint64_t>& inodes);
 
   // --- contents that programs give (engine_put.cpp), through service/content_writer.h ---
   // kUsage: `root` is a watched directory. kExists: a directory is there, or no directory above it.

@@ -112,9 +112,10 @@ Result<std::optional<Sequence>> Engine::earlier_version(const Record& record, No
   return found;
 }
 
-// Whether the restore in place that is under way put it there.
+// Whether the restore in place or the seed that is under way put it there.
 Result<bool> Engine::is_own_write(size_t index, const Record& record) {
   const RootState& root = *roots_[index];
+  if (root.own_inodes.contains(record.stat.inode)) return true;
   if (root.own_at.value == 0) return false;
   TRY_ASSIGN(WriteTxn * open, txn());
   auto dir = state_.journal->dir_path(*open, record.parent, kHead);

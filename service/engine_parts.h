@@ -24,6 +24,7 @@ struct Engine::RootState {
   FsTraits fs;
   // While a restore in place runs: the moment that it brings back, to know its writes by.
   Sequence own_at;
+  std::unordered_set<uint64_t> own_inodes;  // of files that a seed wrote and is not done with
   std::unique_ptr<Watcher> watcher;
   std::unique_ptr<DirtySet> dirty;
   IgnoreRules ignore;

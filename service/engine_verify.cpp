@@ -305,4 +305,12 @@ void Engine::begin_restore(NodeId root, Sequence at) {
   if (const auto index = index_of(root)) roots_[*index]->own_at = at;
 }
 
+void Engine::know_own_files(NodeId root, const std::vector<uint64_t>& inodes) {
+  const auto index = index_of(root);
+  if (!index) return;
+  auto& own = roots_[*index]->own_inodes;
+  if (inodes.empty()) own = {};
+  own.insert(inodes.begin(), inodes.end());
+}
+
 }  // namespace holdfast

@@ -35,6 +35,17 @@ Result<Record> Gate::read_anew(const Record& version, Engine::Reread reread) {
   return *there;
 }
 
+Status Gate::use_root(const RootSpec& spec) {
+  return with_engine([spec](Engine& engine, const Done& done) { done(engine.add_root(spec)); });
+}
+
+Status DirectGate::use_root(const RootSpec& spec) {
+  if (only_ && only_->name == spec.name) return {};
+  if (engine_) return Gate::use_root(spec);
+  only_ = spec;
+  return {};
+}
+
 DirectGate::~DirectGate() {
   if (engine_) {
     if (auto status = engine_->stop(); !status.ok()) log_.error(status.error().message);
@@ -48,7 +59,9 @@ Status DirectGate::start() {
   auto engine = std::make_unique<Engine>(state_, clock_, log_, options, nullptr);
   TRY(engine->start());
   std::vector<RootSpec> specs;
-  {
+  if (only_) {
+    specs.push_back(*only_);
+  } else {
     TRY_ASSIGN(auto txn, state_.env->begin_read());
     TRY_ASSIGN(const auto roots, state_.journal->roots(*txn));
     for (const Root& root : roots) {

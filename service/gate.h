@@ -29,6 +29,9 @@ class Gate {
   // call from a later step(). `call` must own what it uses: the caller may be gone by then.
   using Done = std::function<void(const Status&)>;
   virtual Status with_engine(std::function<void(Engine&, Done)> call) = 0;
+  // Looks after this root from now on. Without a service it is the only one, if nothing was asked
+  // for that needs the others.
+  virtual Status use_root(const RootSpec& spec);
   // Has the engine read a version's file again, and journal what is there: returns that record.
   Result<Record> read_anew(const Record& version, Engine::Reread reread);
   // Whether a service watches: else the journal is as old as its last record.
@@ -53,6 +56,7 @@ class DirectGate final : public Gate {
   Result<EngineStatus> status() override;
   Status with_engine(std::function<void(Engine&, Done)> call) override;
   bool watches() const override { return false; }
+  Status use_root(const RootSpec& spec) override;
   std::optional<Sequence> wait_commit(Sequence after, int64_t timeout_ns) override;
 
  private:
@@ -61,6 +65,7 @@ class DirectGate final : public Gate {
   const Clock& clock_;
   Log& log_;
   std::unique_ptr<Engine> engine_;
+  std::optional<RootSpec> only_;
   std::optional<Error> lost_;  // of a root that could not even be opened
 };
 

@@ -73,8 +73,8 @@ struct Session::Direct {
   std::unique_ptr<Api> api;
   Interrupts interrupts;
 
-  Status open(const std::string& dir, Log& log) {
-    TRY_ASSIGN(state, State::open(dir, false, clock, log));
+  Status open(const std::string& dir, bool create, Log& log) {
+    TRY_ASSIGN(state, State::open(dir, create, clock, log));
     gate = std::make_unique<DirectGate>(*state, clock, log);
     api = std::make_unique<Api>(*state, *gate, clock);
     return {};
@@ -87,7 +87,8 @@ struct Session::Direct {
   }
 };
 
-Session::Session(std::string state_dir, Log& log) : state_dir_(std::move(state_dir)), log_(log) {}
+Session::Session(std::string state_dir, Log& log, bool create)
+    : state_dir_(std::move(state_dir)), log_(log), create_(create) {}
 Session::~Session() = default;
 
 Status Session::run(const ApiRequest& request, bool raw,
@@ -102,7 +103,7 @@ Status Session::run(const ApiRequest& request, bool raw,
     auto answered = http_request(state_dir_ + "/api.sock", request, body);
     if (answered.ok() || answered.error().sys_errno != ECONNREFUSED) return answered;
     auto direct = std::make_unique<Direct>();
-    auto opened = direct->open(state_dir_, log_);
+    auto opened = direct->open(state_dir_, create_, log_);
     if (opened.ok()) {
       direct_ = std::move(direct);
       continue;

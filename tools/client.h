@@ -19,7 +19,8 @@ namespace holdfast {
 // under its lock, until the session ends.
 class Session {
  public:
-  Session(std::string state_dir, Log& log);
+  // `create`: where there is no state, it is made.
+  Session(std::string state_dir, Log& log, bool create = false);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -31,6 +32,7 @@ class Session {
   struct Direct;
   const std::string state_dir_;
   Log& log_;
+  const bool create_;
   std::unique_ptr<Direct> direct_;  // once no service answered
 };
 

@@ -20,6 +20,7 @@
 #include "tools/dump.h"
 #include "tools/mend.h"
 #include "tools/print.h"
+#include "tools/seed.h"
 
 namespace holdfast {
 
@@ -499,6 +500,15 @@ int run_export_command(Arguments& arguments) {
   return *left_out > 0 ? 5 : 0;
 }
 
+int run_seeding(const Arguments& arguments, const SeedArguments& seed) {
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  return run_seed(seed,
+                  {*dir, working_directory(), arguments.json, arguments.quiet, arguments.verbose});
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Holdfast watches directories, journals every change, keeps every version, and brings any "
@@ -551,6 +561,8 @@ int run(int argc, char** argv) {
       "No service may be running. What is replaced is kept in the state's directory damaged.\n"
       "Exit code 3: damage was found, and nothing is lost. 5: something is, and is named.\n"
       "Example: holdfast repair");
+  SeedArguments seed;
+  add_seed_command(app, seed);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -562,6 +574,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (watch->parsed()) return run_watch(arguments);
+  if (seed.app->parsed()) return run_seeding(arguments, seed);
   if (repair->parsed()) return run_mending(arguments, run_repair);
   if (rebuild->parsed()) return run_mending(arguments, run_rebuild);
   if (app.got_subcommand("export")) return run_export_command(arguments);
