@@ -255,6 +255,10 @@ Status Api::seed_begin(const ApiRequest& request, ApiSink& sink) {
   } else {
     json = place_json(place, dest, gate_.watches());
   }
+  TRY_ASSIGN(auto txn, state_.env->begin_read());
+  TRY_ASSIGN(const auto standing, state_.journal->standing(*txn));
+  json["damage"] = std::any_of(standing.begin(), standing.end(),
+                               [](const Standing& open) { return is_corruption(open.verdict); });
   sink.write(json_line(json));
   return {};
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr uint32_t kMagic = 0x4d534648;  // "HFSM"
 constexpr uint16_t kFormat = 1;
 constexpr uint16_t kUnfinished = 1;
-constexpr uint8_t kInImage = 1, kHasSeeded = 2, kHasReading = 4;
+constexpr uint8_t kInImage = 1, kHasSeeded = 2, kHasReading = 4, kHasKept = 8;
 constexpr uint32_t kModeBits = 07777;
 constexpr size_t kEntryBytesMin = 6;  // what one entry takes at least
 
@@ -48,6 +48,24 @@ SeedValue take_value(ByteReader& reader) {
   return value;
 }
 
+void put_reading(std::string& out, const SeedReading& reading) {
+  put_le(out, reading.size);
+  put_le(out, reading.mtime_ns);
+  put_le(out, reading.ctime_ns);
+  put_le(out, reading.inode);
+  put_hash(out, reading.hash);
+}
+
+SeedReading take_reading(ByteReader& reader) {
+  SeedReading reading;
+  reading.size = reader.le<uint64_t>();
+  reading.mtime_ns = reader.le<int64_t>();
+  reading.ctime_ns = reader.le<int64_t>();
+  reading.inode = reader.le<uint64_t>();
+  reader.copy_to(reading.hash.bytes.data(), reading.hash.bytes.size());
+  return reading;
+}
+
 size_t shared_bytes(std::string_view a, std::string_view b) {
   const size_t most = std::min(a.size(), b.size());
   size_t shared = 0;
@@ -64,6 +82,7 @@ void put_entry(std::string& out, const SeedEntry& entry, std::string_view before
   if (entry.in_image) flags |= kInImage;
   if (entry.seeded) flags |= kHasSeeded;
   if (entry.reading) flags |= kHasReading;
+  if (entry.kept) flags |= kHasKept;
   put_le(out, flags);
   put_le(out, static_cast<uint8_t>(entry.earlier.size()));
   if (entry.seeded) {
@@ -73,21 +92,16 @@ void put_entry(std::string& out, const SeedEntry& entry, std::string_view before
     put_le(out, entry.seeded->gid);
   }
   for (const SeedValue& value : entry.earlier) put_value(out, value);
-  if (entry.reading) {
-    put_le(out, entry.reading->size);
-    put_le(out, entry.reading->mtime_ns);
-    put_le(out, entry.reading->ctime_ns);
-    put_le(out, entry.reading->inode);
-    put_hash(out, entry.reading->hash);
-    put_le(out, uint8_t{0});
-  }
+  if (entry.reading) put_reading(out, *entry.reading);
+  if (entry.kept) put_reading(out, *entry.kept);
 }
 
 // Everything that follows the path. False: not what an encoder writes.
 bool take_rest(ByteReader& reader, SeedEntry& entry) {
   const auto flags = reader.le<uint8_t>();
   const auto earlier = reader.le<uint8_t>();
-  if ((flags & ~(kInImage | kHasSeeded | kHasReading)) != 0 || earlier > kSeedEarlierMax) {
+  if ((flags & ~(kInImage | kHasSeeded | kHasReading | kHasKept)) != 0 ||
+      earlier > kSeedEarlierMax) {
     return false;
   }
   entry.in_image = (flags & kInImage) != 0;
@@ -108,15 +122,10 @@ bool take_rest(ByteReader& reader, SeedEntry& entry) {
     entry.earlier.push_back(value);
   }
   if ((flags & kHasReading) != 0) {
-    SeedReading reading;
-    reading.size = reader.le<uint64_t>();
-    reading.mtime_ns = reader.le<int64_t>();
-    reading.ctime_ns = reader.le<int64_t>();
-    reading.inode = reader.le<uint64_t>();
-    reader.copy_to(reading.hash.bytes.data(), reading.hash.bytes.size());
-    if (reader.le<uint8_t>() != 0 || !entry.in_image) return false;
-    entry.reading = reading;
+    if (!entry.in_image) return false;
+    entry.reading = take_reading(reader);
   }
+  if ((flags & kHasKept) != 0) entry.kept = take_reading(reader);
   return !reader.failed();
 }
 

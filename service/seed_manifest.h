@@ -20,7 +20,7 @@ struct Seeded {
   bool operator==(const Seeded&) const = default;
 };
 
-// A file of the image as it was read: while its stamps are these, so is its content.
+// A file as it was read: while its stamps are these, so is its content.
 struct SeedReading {
   uint64_t size = 0;
   int64_t mtime_ns = 0, ctime_ns = 0;
@@ -35,6 +35,7 @@ struct SeedEntry {
   std::optional<Seeded> seeded;
   std::vector<SeedValue> earlier;      // oldest first, no doubles, without the seeded one
   std::optional<SeedReading> reading;  // of regular files that the image has
+  std::optional<SeedReading> kept;     // of regular files of the volume, as the journal had them
   bool operator==(const SeedEntry&) const = default;
 };
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <future>
 #include <set>
 
 #include "base/bytes.h"
@@ -58,9 +59,16 @@ Result<Json> Seeder::ask_json(ApiRequest request) {
 Result<SeedReport> Seeder::run() {
   TRY(open());
   if (!options_.dry_run) TRY(lock());
-  TRY(find_root(false));
-  TRY(read_manifest());
-  TRY(make_plans());
+  TRY_ASSIGN(const IgnoreRules excludes, IgnoreRules::parse(options_.excludes));
+  auto walking =
+      std::async(std::launch::async, [&] { return walk_->image(excludes, cancelled_); });
+  const auto found = find_root(false);
+  const auto read = found.ok() ? read_manifest() : Status();
+  auto items = walking.get();
+  TRY(found);
+  TRY(read);
+  if (!items.ok()) return items.error();
+  TRY(make_plans(std::move(*items)));
   TRY(settle_plans());
   report_.root = root_;
   const bool conflicts = std::any_of(plans_.begin(), plans_.end(), [](const Plan& plan) {
@@ -153,6 +161,7 @@ Status Seeder::find_root(bool act) {
   if (options_.dry_run && !begun.ok() && begun.error().code == ErrorCode::kNotFound) return {};
   if (!begun.ok()) return begun.error();
   const Json& answer = *begun;
+  damage_ = answer.value("damage", true);
   if (answer.contains("root") && answer["root"].is_string()) {
     root_ = answer["root"].get<std::string>();
     TRY_ASSIGN(relative_, percent_decode(answer["relative"].get<std::string>()));
@@ -195,16 +204,15 @@ Status Seeder::read_manifest() {
 }
 
 // What the image has, and what it had before.
-Status Seeder::make_plans() {
-  TRY_ASSIGN(const IgnoreRules excludes, IgnoreRules::parse(options_.excludes));
-  TRY_ASSIGN(auto items, walk_->image(excludes, cancelled_));
+Status Seeder::make_plans(std::vector<SeedItem> items) {
   plans_.clear();
   plans_.reserve(items.size());
   auto entry = manifest_.entries.begin();
   const auto take_gone = [&] {
     Plan plan;
-    plan.item.path = entry->path;
+    plan.item.path = std::move(entry->path);
     plan.entry = std::move(*entry);
+    plan.entry.path = {};
     ++entry;
     plans_.push_back(std::move(plan));
   };
@@ -215,14 +223,20 @@ Status Seeder::make_plans() {
       plan.entry = std::move(*entry);
       ++entry;
     }
-    plan.entry.path = item.path;
+    plan.entry.path = {};  // the item has it
     plan.item = std::move(item);
     plans_.push_back(std::move(plan));
   }
   while (entry != manifest_.entries.end()) take_gone();
   manifest_.entries.clear();
-  for (size_t i = 0; i < plans_.size(); ++i) by_path_.emplace(plans_[i].item.path, i);
   return {};
+}
+
+Seeder::Plan* Seeder::find(std::string_view path) {
+  const auto found = std::lower_bound(
+      plans_.begin(), plans_.end(), path,
+      [](const Plan& plan, std::string_view wanted) { return plan.item.path < wanted; });
+  return found != plans_.end() && found->item.path == path ? &*found : nullptr;
 }
 
 // Everything is decided after this, with the present of all that is to be changed in the journal.
@@ -255,13 +269,43 @@ Status Seeder::settle_plans() {
   }
 }
 
+// Whether the volume's file is the one that the journal had, and is not damaged, without asking.
+bool Seeder::is_kept(const Plan& plan) const {
+  const auto& kept = plan.entry.kept;
+  if (!kept || damage_ || flushed_) return false;
+  SeedStat then;
+  then.size = kept->size;
+  then.mtime_ns = kept->mtime_ns;
+  then.ctime_ns = kept->ctime_ns;
+  then.inode = kept->inode;
+  return same_seed_file(*plan.item.volume, then, stable_inodes_);
+}
+
+// What the journal has of the volume's files now is not asked for the next time.
+void Seeder::keep_readings() {
+  for (Plan& plan : plans_) {
+    if (is_file(plan.item.volume) && is_kept(plan)) continue;
+    plan.entry.kept.reset();
+    const auto& line = plan.line;
+    const bool fits = is_file(plan.item.volume) && line && line->value && !line->damaged &&
+                      !line->doubtful &&
+                      same_seed_file(*plan.item.volume, line->stat, stable_inodes_);
+    if (!fits) continue;
+    const SeedStat& stat = line->stat;
+    plan.entry.kept =
+        SeedReading{stat.size, stat.mtime_ns, stat.ctime_ns, stat.inode, line->value->hash};
+  }
+}
+
 Status Seeder::read_baseline() {
   for (Plan& plan : plans_) plan.line.reset();
   if (root_.empty()) return {};
   std::string dirs;
   std::set<std::string_view> wanted;
   for (const Plan& plan : plans_) {
-    if (is_file(plan.item.volume)) wanted.insert(split_last(plan.item.path).first);
+    if (is_file(plan.item.volume) && !is_kept(plan)) {
+      wanted.insert(split_last(plan.item.path).first);
+    }
   }
   if (wanted.empty()) return {};
   for (const std::string_view dir : wanted) dirs += percent_encode(dir) + "\n";
@@ -282,8 +326,8 @@ Status Seeder::read_baseline() {
     auto line = read_seed_line(text, dir);
     if (!line.ok()) bad = line.error();
     if (!line.ok() || !*line) return;
-    const auto found = by_path_.find(join_path(dir, (*line)->name));
-    if (found != by_path_.end()) plans_[found->second].line = std::move(**line);
+    Plan* plan = find(join_path(dir, (*line)->name));
+    if (plan != nullptr) plan->line = std::make_unique<SeedLine>(std::move(**line));
   }));
   return bad;
 }
@@ -295,6 +339,10 @@ bool Seeder::take_baseline(bool last) {
     SeedItem& item = plan.item;
     plan.damaged = plan.unlisted = false;
     if (!is_file(item.volume)) continue;
+    if (is_kept(plan)) {
+      item.volume_value = SeedValue{FileType::kFile, plan.entry.kept->hash};
+      continue;
+    }
     const auto& line = plan.line;
     if (!line && flushed_) plan.unlisted = true;
     if (plan.unlisted) continue;
@@ -374,11 +422,9 @@ void Seeder::decide_blocked(Plan& plan) {
   if (!plan.item.blocked) return;
   std::string_view above = split_last(plan.item.path).first;
   for (; !above.empty(); above = split_last(above).first) {
-    const auto found = by_path_.find(std::string(above));
-    if (found == by_path_.end()) continue;
-    const Plan& parent = plans_[found->second];
-    if (parent.item.blocked || !parent.item.volume) continue;
-    if (parent.decision.action == SeedAction::kReplace) return;  // it makes way
+    const Plan* parent = find(above);
+    if (parent == nullptr || parent->item.blocked || !parent->item.volume) continue;
+    if (parent->decision.action == SeedAction::kReplace) return;  // it makes way
     break;
   }
   if (!plan.item.image) {

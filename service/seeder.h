@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "service/api.h"
@@ -71,10 +70,10 @@ class Seeder {
     SeedEntry entry;  // what is remembered of it
     SeedDecision decision;
     bool damaged = false, heal_tried = false;
-    bool sound = false;     // it was rewritten since it was damaged
-    std::string heal_why;   // the store could not bring it back
-    bool unlisted = false;  // it is there, and the journal leaves it out
-    std::optional<SeedLine> line;
+    bool sound = false;              // it was rewritten since it was damaged
+    std::string heal_why;            // the store could not bring it back
+    bool unlisted = false;           // it is there, and the journal leaves it out
+    std::unique_ptr<SeedLine> line;  // what the journal has of it
     SeedOwner owner;
     bool attrib = false;
     std::string link_to;  // another name of the same file in the image, which comes first
@@ -86,7 +85,7 @@ class Seeder {
   Status lock();
   Status find_root(bool act);
   Status read_manifest();
-  Status make_plans();
+  Status make_plans(std::vector<SeedItem> items);
   Status resolve();
   Status read_baseline();
   bool take_baseline(bool last);
@@ -97,6 +96,9 @@ class Seeder {
   Status heal_damaged(bool& healed);
   void take_from_image();
   Status settle_plans();
+  Plan* find(std::string_view path);
+  bool is_kept(const Plan& plan) const;
+  void keep_readings();
   bool meant(const std::vector<std::string>& paths, const std::string& path) const;
   void fail(const std::string& path, const Error& error);
 
@@ -116,6 +118,8 @@ class Seeder {
   Status finish();
   Status pin(bool replaces);
   Status put_manifest(bool unfinished);
+  SeedEntry entry_of(const Plan& plan) const;
+  bool remembers_all() const;
   SeedManifest manifest_of(bool unfinished) const;
   bool writes() const;
   std::string words() const;
@@ -132,13 +136,13 @@ class Seeder {
   bool dest_absent_ = false;     // a dry run
   std::string root_, relative_;  // of DEST; "" where it is in no root
   bool flushed_ = false;
-  uint64_t seq_ = 0;  // the present before anything was touched
+  bool damage_ = true;  // some file of the root has an open verdict of damage
+  uint64_t seq_ = 0;    // the present before anything was touched
   std::unique_ptr<SeedWalk> walk_;
   std::unique_ptr<SeedWriter> writer_;
   SeedManifest manifest_;
-  std::string manifest_bytes_;  // as they are stored
-  std::vector<Plan> plans_;     // in byte order of their paths
-  std::unordered_map<std::string, size_t> by_path_;
+  std::string manifest_bytes_;       // as they are stored
+  std::vector<Plan> plans_;          // in byte order of their paths
   std::vector<std::string> accept_;  // healed with what the image has
   SeedReport report_;
 };

@@ -72,8 +72,8 @@ Status Seeder::act() {
   }
   if (!acts) {
     for (Plan& plan : plans_) tell(plan);
-    return manifest_bytes_ == encode_seed_manifest(manifest_of(false)) ? Status()
-                                                                       : put_manifest(false);
+    keep_readings();
+    return remembers_all() ? Status() : put_manifest(false);
   }
   const bool replaces = std::any_of(plans_.begin(), plans_.end(), [](const Plan& plan) {
     return plan.decision.action == SeedAction::kReplace;
@@ -207,7 +207,7 @@ Status Seeder::publish_window(std::vector<SeedJob>& jobs) {
   std::optional<Error> ended;
   for (SeedJob& job : jobs) {
     if (job.status.ok()) writer_->publish(job);
-    Plan& plan = plans_[by_path_.at(job.item->path)];
+    Plan& plan = *find(job.item->path);
     if (job.status.ok()) {
       report_.bytes += job.bytes;
       if (!job.warning.empty()) {
@@ -232,7 +232,7 @@ Status Seeder::make_links() {
     SeedJob job;
     job.item = &plan.item;
     job.owner = plan.owner;
-    const Plan& first = plans_[by_path_.at(plan.link_to)];
+    const Plan& first = *find(plan.link_to);
     const bool there = first.done || first.item.image_value == first.item.volume_value;
     if (there && !first.item.failed) {
       job.link_to = plan.link_to;
@@ -315,7 +315,20 @@ Status Seeder::finish() {
                                  " stays open: " + answer.error().message);
     }
   }
+  // What was written is in the journal now, and need not be asked for the next time.
+  walk_->look(plans_.size(), [this](size_t i) { return &plans_[i].item; });
+  TRY(read_baseline());
+  keep_readings();
   return put_manifest(false);
+}
+
+// Whether nothing that is remembered has changed: what a start without anything to do ends with.
+bool Seeder::remembers_all() const {
+  return !manifest_.unfinished && std::all_of(plans_.begin(), plans_.end(), [&](const Plan& plan) {
+    const SeedEntry& entry = plan.entry;
+    return plan.decision.action == SeedAction::kSame && !plan.item.failed && entry.in_image &&
+           plan.item.reading == entry.reading && !plan.line;
+  });
 }
 
 SeedManifest Seeder::manifest_of(bool unfinished) const {
@@ -323,29 +336,35 @@ SeedManifest Seeder::manifest_of(bool unfinished) const {
   manifest.unfinished = unfinished;
   manifest.entries.reserve(plans_.size());
   for (const Plan& plan : plans_) {
-    SeedEntry entry = plan.entry;
-    const SeedItem& item = plan.item;
-    entry.in_image = item.image.has_value();
-    entry.reading.reset();
-    if (entry.in_image) entry.reading = item.reading;
-    // What changes nothing is done when it is decided.
-    const bool written = plan.decision.writes();
-    const bool answers = plan.decision.answers() && (!written || plan.done);
-    if (item.image && item.image_value) {
-      const Seeded now{*item.image_value, item.image->mode, item.image->uid, item.image->gid};
-      const bool healed = plan.decision.action == SeedAction::kHeal && plan.done;
-      if ((answers || healed) && !item.failed) {
-        remember_seeded(entry, now);
-      } else if (plan.attrib && plan.done) {
-        entry.seeded = now;
-      } else {
-        remember_seen(entry, *item.image_value);
-      }
-    }
+    SeedEntry entry = entry_of(plan);
     const bool empty = !entry.in_image && !entry.seeded && entry.earlier.empty();
     if (!empty) manifest.entries.push_back(std::move(entry));
   }
   return manifest;
+}
+
+SeedEntry Seeder::entry_of(const Plan& plan) const {
+  SeedEntry entry = plan.entry;
+  entry.path = plan.item.path;
+  const SeedItem& item = plan.item;
+  entry.in_image = item.image.has_value();
+  entry.reading.reset();
+  if (entry.in_image) entry.reading = item.reading;
+  // What changes nothing is done when it is decided.
+  const bool written = plan.decision.writes();
+  const bool answers = plan.decision.answers() && (!written || plan.done);
+  if (item.image && item.image_value) {
+    const Seeded now{*item.image_value, item.image->mode, item.image->uid, item.image->gid};
+    const bool healed = plan.decision.action == SeedAction::kHeal && plan.done;
+    if ((answers || healed) && !item.failed) {
+      remember_seeded(entry, now);
+    } else if (plan.attrib && plan.done) {
+      entry.seeded = now;
+    } else {
+      remember_seen(entry, *item.image_value);
+    }
+  }
+  return entry;
 }
 
 Status Seeder::put_manifest(bool unfinished) {

@@ -41,6 +41,7 @@ Result<std::vector<std::string>> below_dest(const std::vector<std::string>& path
                                             const std::string& dest) {
   std::vector<std::string> relative;
   for (const std::string& path : paths) {
+    if (path.empty()) continue;  // an option that was given without a path
     TRY_ASSIGN(const std::string absolute, normalize_absolute(path, dest));
     const auto below = path_below(absolute, dest);
     if (!below) {
@@ -67,7 +68,7 @@ Result<SeedOptions> options_of(const SeedArguments& arguments, const SeedSurroun
   options.policy = *policy;
   TRY_ASSIGN(options.force, below_dest(arguments.force, options.dest));
   TRY_ASSIGN(options.mine, below_dest(arguments.mine, options.dest));
-  options.force_all = arguments.force.empty() && arguments.app->count("--force") > 0;
+  options.force_all = options.force.empty() && arguments.app->count("--force") > 0;
   options.excludes = arguments.excludes;
   options.dry_run = arguments.dry_run;
   options.remove = arguments.remove;

@@ -13,11 +13,12 @@ SeedValue file(const std::string& content) { return {FileType::kFile, content_ha
 
 SeedManifest example() {
   SeedManifest manifest;
-  SeedEntry conf{"app.conf", true, Seeded{file("b"), 0640, 1000, 1001}, {file("a")}, {}};
+  SeedEntry conf{"app.conf", true, Seeded{file("b"), 0640, 1000, 1001}, {file("a")}, {}, {}};
   conf.reading = SeedReading{24, 1'795'183'403'000'000'000, -5, 131073, content_hash("b")};
+  conf.kept = SeedReading{5, 6, 7, 8, content_hash("kept")};
   manifest.entries.push_back(conf);
-  manifest.entries.push_back({"app.d", true, Seeded{{FileType::kDir, {}}, 0755, 0, 0}, {}, {}});
-  manifest.entries.push_back({"app.d/\xff\n", false, std::nullopt, {file("x"), file("y")}, {}});
+  manifest.entries.push_back({"app.d", true, Seeded{{FileType::kDir, {}}, 0755, 0, 0}, {}, {}, {}});
+  manifest.entries.push_back({"app.d/\xff\n", false, std::nullopt, {file("x"), file("y")}, {}, {}});
   return manifest;
 }
 
@@ -44,8 +45,8 @@ TEST_CASE("a manifest is read as it was written", "[seed]") {
 
 TEST_CASE("the bytes of a manifest are those of the documentation", "[seed]") {
   SeedManifest manifest;
-  manifest.entries.push_back({"ab", true, Seeded{{FileType::kDir, {}}, 0755, 1, 2}, {}, {}});
-  manifest.entries.push_back({"ac", false, std::nullopt, {{FileType::kFifo, {}}}, {}});
+  manifest.entries.push_back({"ab", true, Seeded{{FileType::kDir, {}}, 0755, 1, 2}, {}, {}, {}});
+  manifest.entries.push_back({"ac", false, std::nullopt, {{FileType::kFifo, {}}}, {}, {}});
   const std::string zeros(16, '\0');
   std::string expected = "HFSM" + std::string("\x01\0\0\0\x02\0\0\0\0\0\0\0", 12);
   expected += std::string("\0\0\x02\0ab\x03\0\x02", 9) + zeros;
