@@ -254,14 +254,27 @@ Status SeedWriter::make_dir(const SeedItem& item, const SeedOwner& owner) const 
   if (item.volume && ::unlinkat(dir.get(), name.c_str(), 0) != 0) {
     return errno_error(errno, "removing what is in the directory's place");
   }
-  if (::mkdirat(dir.get(), name.c_str(), 0700) != 0) {
+  // It gets its name with its mode and owner: killed in between, nobody would set them any more.
+  const std::string temporary = temporary_of(name);
+  ::unlinkat(dir.get(), temporary.c_str(), AT_REMOVEDIR);
+  if (::mkdirat(dir.get(), temporary.c_str(), 0700) != 0) {
     return errno_error(errno, "creating a directory");
   }
-  return finish_dir(item, owner);
+  auto status = set_dir(dir.get(), temporary, item, owner);
+  if (status.ok() && ::renameat(dir.get(), temporary.c_str(), dir.get(), name.c_str()) != 0) {
+    status = errno_error(errno, "renaming it to its name");
+  }
+  if (!status.ok()) ::unlinkat(dir.get(), temporary.c_str(), AT_REMOVEDIR);
+  return status;
 }
 
 Status SeedWriter::finish_dir(const SeedItem& item, const SeedOwner& owner) const {
-  TRY_ASSIGN(const Fd made, open_beneath(dest_fd_, item.path, O_RDONLY | O_DIRECTORY));
+  return set_dir(dest_fd_, item.path, item, owner);
+}
+
+Status SeedWriter::set_dir(int top_fd, const std::string& path, const SeedItem& item,
+                           const SeedOwner& owner) const {
+  TRY_ASSIGN(const Fd made, open_beneath(top_fd, path, O_RDONLY | O_DIRECTORY));
   Record version = version_of(item, owner);
   const auto from = open_beneath(source_fd_, item.path, O_RDONLY | O_DIRECTORY);
   if (from.ok()) add_xattrs(from->get(), version);
@@ -300,7 +313,11 @@ void SeedWriter::leftovers(const std::string& dir) const {
   (void)for_each_name(fd->get(), [&](std::string_view name) {
     if (name.starts_with(prefix_)) found.emplace_back(name);
   }).ok();
-  for (const std::string& name : found) ::unlinkat(fd->get(), name.c_str(), 0);
+  for (const std::string& name : found) {
+    if (::unlinkat(fd->get(), name.c_str(), 0) != 0) {
+      ::unlinkat(fd->get(), name.c_str(), AT_REMOVEDIR);
+    }
+  }
 }
 
 Status SeedWriter::sync() const {
@@ -310,7 +327,14 @@ Status SeedWriter::sync() const {
 
 Error SeedWriter::explained(const std::string& path, const Error& error) const {
   Error told = error;
-  if (error.code == ErrorCode::kPermission) {
+  if (error.sys_errno == EROFS) {
+    told.message +=
+        "; " + display_path(dest_) + " is mounted read-only: mount it writable (without :ro)";
+  } else if (error.code == ErrorCode::kPermission && ::geteuid() == 0) {
+    told.message +=
+        "; this runs as root already: look for an immutable file (lsattr), for a "
+        "server that does not trust root, or for capabilities that were dropped";
+  } else if (error.code == ErrorCode::kPermission) {
     const std::string dir(split_last(path).first);
     const auto fd = open_beneath(dest_fd_, dir, O_PATH | O_DIRECTORY);
     const auto st = fd.ok() ? statx_fd(fd->get()) : Result<StatxResult>(StatxResult{});
@@ -329,9 +353,6 @@ Error SeedWriter::explained(const std::string& path, const Error& error) const {
     if (space.ok()) told.message += words_for_bytes(space->free_bytes) + " are free there; ";
     told.message += "make room on the disk of " + display_path(dest_) +
                     ", then run this again: it goes on where it was";
-  } else if (error.sys_errno == EROFS) {
-    told.message +=
-        "; " + display_path(dest_) + " is mounted read-only: mount it writable (without :ro)";
   }
   return told;
 }

@@ -40,6 +40,8 @@ class SeedWriter {
   // A directory, at once; its times come with finish_dir(), when nothing is put into it any more.
   Status make_dir(const SeedItem& item, const SeedOwner& owner) const;
   Status finish_dir(const SeedItem& item, const SeedOwner& owner) const;
+  Status set_dir(int top_fd, const std::string& path, const SeedItem& item,
+                 const SeedOwner& owner) const;
   Status set_owner(const SeedItem& item, const SeedOwner& owner) const;
   // What is there must still be what was decided upon. False: a directory that is not empty.
   Result<bool> remove(const SeedItem& item) const;
