@@ -30,7 +30,7 @@ constexpr Part kParts[] = {{"ingest", measure_ingest},     {"restore", measure_r
                            {"prune", measure_prune},       {"beside-prune", measure_beside_prune},
                            {"latency", measure_latency},   {"scrub", measure_scrub},
                            {"storm", measure_storm},       {"untar", measure_untar},
-                           {"memory", measure_memory}};
+                           {"memory", measure_memory},     {"seed", measure_seed}};
 
 std::vector<std::string> part_names() {
   std::vector<std::string> names;

@@ -28,4 +28,7 @@ Status measure_storm(Bench& bench);
 Status measure_untar(Bench& bench);
 Status measure_memory(Bench& bench);
 
+// seeding.cpp
+Status measure_seed(Bench& bench);
+
 }  // namespace holdfast::bench

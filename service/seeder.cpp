@@ -60,8 +60,7 @@ Result<SeedReport> Seeder::run() {
   TRY(open());
   if (!options_.dry_run) TRY(lock());
   TRY_ASSIGN(const IgnoreRules excludes, IgnoreRules::parse(options_.excludes));
-  auto walking =
-      std::async(std::launch::async, [&] { return walk_->image(excludes, cancelled_); });
+  auto walking = std::async(std::launch::async, [&] { return walk_->image(excludes, cancelled_); });
   const auto found = find_root(false);
   const auto read = found.ok() ? read_manifest() : Status();
   auto items = walking.get();

@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <random>
 
 #include "tests/support/rotting.h"
@@ -106,6 +107,37 @@ TEST_CASE("damage is not taken for an edit: it is healed, then decided", "[seed]
   REQUIRE(json.at("counts").at("heal") == 1);
   REQUIRE(json.at("counts").at("conflict") == 0);
   REQUIRE((read_file(s.in("file")) == read_file(s.in_image("file"))));
+  REQUIRE(s.holdfast.json({"status"}).at("verdicts").empty());
+  REQUIRE(s.only_action() == "");
+}
+
+TEST_CASE("damage that the store cannot heal gets what the image has", "[seed]") {
+  if (!is_root_for("flipping bits under a mounted file system")) return;
+  const WorkDir work;
+  const LoopMount disk(work, "disk", 64 << 20);
+  make_dir(disk.path() + "/data");
+  const Seeding s(true, disk.path() + "/data");
+  const std::string good = random_bytes_of(40'000, 1);  // does not compress: stored as it is
+  s.bring("file", good);
+  s.seed();
+  size_t spoilt = 0;
+  for (const auto& pack : std::filesystem::directory_iterator(s.holdfast.state() + "/packs")) {
+    const size_t at = read_file(pack.path()).find(good.substr(20'000, 64));
+    if (at == std::string::npos) continue;
+    const Fd fd(::open(pack.path().c_str(), O_WRONLY | O_CLOEXEC));
+    REQUIRE(::pwrite(fd.get(), "spoilt", 6, static_cast<off_t>(at)) == 6);
+    ++spoilt;
+  }
+  REQUIRE(spoilt == 1);
+  s.bring("file", "of the new image");
+  run_tool({"sync", "-f", s.volume});
+  disk.flip_bit(s.in("file"), 5000);
+  verify(s.holdfast, {}, 3);
+  const TestJson json = s.seed();
+  INFO(json.dump());
+  REQUIRE(json.at("counts").at("heal") == 1);
+  REQUIRE_THAT(json.at("warnings").dump(), Contains("could not be brought back"));
+  REQUIRE(read_file(s.in("file")) == "of the new image");
   REQUIRE(s.holdfast.json({"status"}).at("verdicts").empty());
   REQUIRE(s.only_action() == "");
 }
