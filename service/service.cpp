@@ -198,6 +198,18 @@ class Turner {
   const Clock& clock_;
 };
 
+// Both outlive the loop's run.
+Status follow_descriptors(Engine& engine, Loop& loop, Turner& turner) {
+  if (engine.watch_fd() >= 0) {  // else there are dumps alone
+    TRY(loop.on_readable(engine.watch_fd(), [&turner] { turner.turn(); }));
+  }
+  if (engine.mount_fd() < 0) return {};
+  return loop.on_priority(engine.mount_fd(), [&engine, &turner] {
+    engine.mounts_changed();
+    turner.turn();
+  });
+}
+
 }  // namespace
 
 Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) {
@@ -219,15 +231,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
     log.info("watching " + root.name + " = " + display_path(root.path));
   }
   Turner turner(engine, gate, *loop, clock);
-  if (engine.watch_fd() >= 0) {  // else there are dumps alone
-    TRY(loop->on_readable(engine.watch_fd(), [&] { turner.turn(); }));
-  }
-  if (engine.mount_fd() >= 0) {
-    TRY(loop->on_priority(engine.mount_fd(), [&] {
-      engine.mounts_changed();
-      turner.turn();
-    }));
-  }
+  TRY(follow_descriptors(engine, *loop, turner));
   loop->on_wake([&] { turner.turn(); });
   auto alarm = StepAlarm::create();
   if (alarm.ok()) {

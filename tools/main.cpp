@@ -509,6 +509,17 @@ int run_seeding(const Arguments& arguments, const SeedArguments& seed) {
                   {*dir, working_directory(), arguments.json, arguments.quiet, arguments.verbose});
 }
 
+CLI::App* add_run_dump(CLI::App& app, Arguments& arguments) {
+  auto* run_dump =
+      app.add_subcommand("run-dump", "make a [[dump]] of the configuration now")->fallthrough();
+  run_dump->add_option("NAME", arguments.dump, "its name")->required();
+  run_dump->footer(
+      "Exit code 1: its command failed. 3: it gave nothing, or much less than before. Both are\n"
+      "kept, and dumps:NAME stays the last good one.\n"
+      "Example: holdfast --config /etc/holdfast.toml run-dump app-db");
+  return run_dump;
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Holdfast watches directories, journals every change, keeps every version, and brings any "
@@ -543,13 +554,7 @@ int run(int argc, char** argv) {
   add_acting_commands(app, arguments, commands);
   add_export(app, arguments);
   add_truth_commands(app, arguments, commands);
-  auto* run_dump =
-      app.add_subcommand("run-dump", "make a [[dump]] of the configuration now")->fallthrough();
-  run_dump->add_option("NAME", arguments.dump, "its name")->required();
-  run_dump->footer(
-      "Exit code 1: its command failed. 3: it gave nothing, or much less than before. Both are\n"
-      "kept, and dumps:NAME stays the last good one.\n"
-      "Example: holdfast --config /etc/holdfast.toml run-dump app-db");
+  auto* run_dump = add_run_dump(app, arguments);
   auto* rebuild =
       app.add_subcommand("rebuild", "make the journal anew from the packs")->fallthrough();
   rebuild->footer(
