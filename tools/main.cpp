@@ -16,6 +16,7 @@
 #include "service/config.h"
 #include "service/service.h"
 #include "tools/client.h"
+#include "tools/commands.h"
 #include "tools/dump.h"
 #include "tools/export.h"
 #include "tools/mend.h"
@@ -25,22 +26,6 @@
 namespace holdfast {
 
 namespace {
-
-using Printer = std::string (*)(const Json&);
-
-// Everything the command line can say.
-struct Arguments {
-  std::string state, config_file;
-  bool json = false, quiet = false, verbose = false;
-  ApiRequest request;
-  std::vector<std::string> watch, excludes, paths, tags;
-  std::string backend = "auto";
-  std::string scrub_every, scrub_rate, snapshot_every;
-  bool check_health = false;
-  std::string max_age;
-  std::string dump, to_command;
-  bool no_dumps = false;
-};
 
 int report(const Error& error) {
   std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
@@ -255,199 +240,6 @@ int run_command(Arguments& arguments, Printer print) {
   return code;
 }
 
-// Adds a value as a request parameter when it is given.
-void parameter(CLI::App* command, Arguments& arguments, const std::string& flags,
-               const std::string& name, const std::string& help) {
-  command->add_option_function<std::string>(
-      flags,
-      [&arguments, name](const std::string& value) {
-        arguments.request.params.emplace_back(name, value);
-      },
-      help);
-}
-void switch_parameter(CLI::App* command, Arguments& arguments, const std::string& flags,
-                      const std::string& name, const std::string& help) {
-  command->add_flag_callback(
-      flags, [&arguments, name] { arguments.request.params.emplace_back(name, "1"); }, help);
-}
-
-struct Command {
-  CLI::App* app;
-  const char* method;
-  const char* path;
-  Printer print;
-};
-
-constexpr const char* kTimeHelp =
-    "a moment: @1234, s1234 (a snapshot), \"2026-11-20 14:03\", \"10 minutes ago\", now";
-
-void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
-  auto* log = app.add_subcommand("log", "show the journal")->fallthrough();
-  log->add_option("PATH", arguments.paths, "only this path and what is below it")->expected(0, 1);
-  parameter(log, arguments, "--since", "since", kTimeHelp);
-  parameter(log, arguments, "--until", "until", kTimeHelp);
-  parameter(log, arguments, "--kind", "kind",
-            "only these kinds: create,modify,attrib,rename,delete,gap,…");
-  parameter(log, arguments, "--verdict", "verdict", "only these verdicts");
-  parameter(log, arguments, "--root", "root", "only this root");
-  parameter(log, arguments, "-n,--limit", "limit", "only the newest N records");
-  switch_parameter(log, arguments, "--reverse", "reverse", "newest first");
-  switch_parameter(log, arguments, "-f,--follow", "follow", "go on as records come");
-  log->footer("Example: holdfast log uploads: --since \"1 hour ago\" --kind delete");
-  commands.push_back({log, "GET", "/v1/log", print_record});
-
-  auto* history = app.add_subcommand("history", "show every version of a path")->fallthrough();
-  history->add_option("PATH", arguments.paths, "it may be gone by now")->required()->expected(1);
-  history->footer("Example: holdfast history /data/uploads/report.pdf");
-  commands.push_back({history, "GET", "/v1/history", print_record});
-
-  auto* ls = app.add_subcommand("ls", "list a directory at any moment")->fallthrough();
-  ls->add_option("PATH", arguments.paths, "default: all roots")->expected(0, 1);
-  parameter(ls, arguments, "--at", "at", kTimeHelp);
-  switch_parameter(ls, arguments, "-R,--recursive", "recursive", "and everything below");
-  ls->footer("Example: holdfast ls uploads:2026 --at yesterday");
-  commands.push_back({ls, "GET", "/v1/ls", print_entry});
-
-  auto* cat = app.add_subcommand("cat", "write a file's content at any moment to standard output")
-                  ->fallthrough();
-  cat->add_option("PATH", arguments.paths, "a regular file")->required()->expected(1);
-  parameter(cat, arguments, "--at", "at", kTimeHelp);
-  cat->footer("Example: holdfast cat /etc/app.conf --at \"10 minutes ago\" | diff - /etc/app.conf");
-  commands.push_back({cat, "GET", "/v1/cat", nullptr});
-
-  auto* diff = app.add_subcommand("diff", "what differs between two moments")->fallthrough();
-  diff->add_option_function<std::string>(
-          "A", [&](const std::string& value) { arguments.request.params.emplace_back("a", value); },
-          kTimeHelp)
-      ->required();
-  diff->add_option_function<std::string>(
-          "B", [&](const std::string& value) { arguments.request.params.emplace_back("b", value); },
-          kTimeHelp)
-      ->required();
-  diff->add_option("PATH", arguments.paths, "only this path and what is below it")->expected(0, 1);
-  diff->footer("Example: holdfast diff yesterday now /data/uploads");
-  commands.push_back({diff, "GET", "/v1/diff", print_diff});
-}
-
-void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
-  auto* status = app.add_subcommand("status", "roots, coverage, store, problems")->fallthrough();
-  auto* check_health = status->add_flag("--check", arguments.check_health,
-                                        "exit 3 where a person should look (for HEALTHCHECK)");
-  status
-      ->add_option("--max-age", arguments.max_age, "and where the last record is older, such as 1h")
-      ->needs(check_health);
-  status->footer("Example: holdfast status --check");
-  commands.push_back({status, "GET", "/v1/status", print_status});
-
-  auto* flush =
-      app.add_subcommand("flush", "return once all that happened before is durable")->fallthrough();
-  parameter(flush, arguments, "--timeout", "timeout", "give up after this long, such as 30s");
-  flush->footer("Example: seq=$(holdfast flush)   # prints @1234");
-  commands.push_back({flush, "POST", "/v1/flush",
-                      [](const Json& json) { return "@" + json["seq"].dump() + "\n"; }});
-
-  auto* snapshot =
-      app.add_subcommand("snapshot", "pin the present moment under a name")->fallthrough();
-  snapshot->add_flag("--no-dumps", arguments.no_dumps,
-                     "leave out the [[dump]]s of the configuration, which are made first");
-  parameter(snapshot, arguments, "-m,--message", "message", "what it is for");
-  snapshot->add_option("--tag", arguments.tags, "KEY=VALUE, may be given again")
-      ->take_all()
-      ->allow_extra_args(false);
-  snapshot->footer("Example: holdfast snapshot -m \"before deploy\"");
-  auto* remove = snapshot->add_subcommand("rm", "unpin a snapshot")->fallthrough();
-  remove->footer("Example: holdfast snapshot rm s1234");
-  remove
-      ->add_option_function<std::string>(
-          "NAME",
-          [&](const std::string& value) { arguments.request.params.emplace_back("name", value); },
-          "its name")
-      ->required();
-  commands.push_back({remove, "DELETE", "/v1/snapshots", [](const Json& json) {
-                        return "removed " + json["removed"].get<std::string>() + "\n";
-                      }});
-  commands.push_back({snapshot, "POST", "/v1/snapshots", print_snapshot});
-  auto* snapshots = app.add_subcommand("snapshots", "list the snapshots")->fallthrough();
-  commands.push_back({snapshots, "GET", "/v1/snapshots", print_snapshot});
-
-  auto* restore =
-      app.add_subcommand("restore", "bring paths back as they were at a moment")->fallthrough();
-  restore->add_option("PATH", arguments.paths, "default: everything that was watched");
-  parameter(restore, arguments, "--at", "at", kTimeHelp);
-  parameter(restore, arguments, "--to", "to",
-            "into this directory; of several roots, each into one of its name");
-  restore->add_option("--to-command", arguments.to_command,
-                      "one file to the standard input of this shell command");
-  switch_parameter(restore, arguments, "--in-place", "in_place",
-                   "where they were; the present is pinned first");
-  switch_parameter(restore, arguments, "--delete", "delete",
-                   "remove what was not there at that moment");
-  switch_parameter(restore, arguments, "--dry-run", "dry_run", "only say what would be done");
-  parameter(restore, arguments, "--overwrite", "overwrite", "if-changed (default), always, never");
-  restore->footer(
-      "Examples:\n  holdfast restore --at yesterday --to /tmp/look\n"
-      "  holdfast restore /data/uploads/2026 --at @1234 --in-place --delete");
-  commands.push_back({restore, "POST", "/v1/restore", print_restore});
-}
-
-void add_export(CLI::App& app, Arguments& arguments) {
-  auto* command =
-      app.add_subcommand("export", "write a tree at any moment to standard output, as a tar")
-          ->fallthrough();
-  command->add_option("PATH", arguments.paths, "default: everything that was watched");
-  parameter(command, arguments, "--at", "at", kTimeHelp);
-  command->footer(
-      "Names in it begin with that of the root.\n"
-      "Examples:\n  holdfast export uploads: --at yesterday | zstd > uploads.tar.zst\n"
-      "  holdfast export --at s1234 | rclone rcat remote:backup.tar\n"
-      "Exit code 5: some files could not be exported, each is named.");
-}
-
-void add_truth_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
-  auto* verify =
-      app.add_subcommand("verify", "read the files again and compare them with the journal")
-          ->fallthrough();
-  verify->add_option("PATH", arguments.paths, "default: everything that is watched");
-  switch_parameter(verify, arguments, "--heal", "heal",
-                   "bring corrupt files back from their last good version");
-  parameter(verify, arguments, "--at", "at", "compare with this moment, and journal nothing");
-  parameter(verify, arguments, "--rate", "rate", "read no faster than this, such as 50MB/s");
-  verify->footer(
-      "Examples:\n  holdfast verify\n  holdfast verify --heal /data/uploads\n"
-      "Exit code 3: something is corrupt, missing, empty or shortened.");
-  commands.push_back({verify, "POST", "/v1/verify", print_verify});
-
-  auto* accept =
-      app.add_subcommand("accept", "take what is there now as good, and end its open verdict")
-          ->fallthrough();
-  accept->add_option("PATH", arguments.paths, "a file, or a directory with open verdicts")
-      ->required();
-  accept->footer("Example: holdfast accept /data/uploads/report.pdf");
-  commands.push_back({accept, "POST", "/v1/accept", print_accept});
-
-  auto* check = app.add_subcommand("check", "verify journal and store")->fallthrough();
-  switch_parameter(check, arguments, "--read-data", "read_data",
-                   "read and verify every stored byte");
-  check->footer("Example: holdfast check --read-data");
-  commands.push_back({check, "POST", "/v1/check", print_check});
-
-  auto* prune = app.add_subcommand("prune", "drop contents that no kept moment needs, free space")
-                    ->fallthrough();
-  switch_parameter(prune, arguments, "--dry-run", "dry_run", "only say what would go");
-  parameter(prune, arguments, "--all", "all", "keep every moment of this time (48h)");
-  parameter(prune, arguments, "--hourly", "hourly", "and the beginnings of so many hours");
-  parameter(prune, arguments, "--daily", "daily", "of so many days");
-  parameter(prune, arguments, "--weekly", "weekly", "of so many weeks");
-  parameter(prune, arguments, "--monthly", "monthly", "of so many months");
-  parameter(prune, arguments, "--last", "last", "and so many newest contents of each file");
-  parameter(prune, arguments, "--grace", "grace", "keep old pack files for this long (1m)");
-  prune->footer(
-      "Without these, [retention] of the configuration says what is kept; without that: 48h, 72\n"
-      "hours, 30 days, 12 weeks, 12 months, 7 contents. Snapshots and open verdicts keep theirs.\n"
-      "Examples:\n  holdfast prune --dry-run\n  holdfast prune --all 7d --daily 90");
-  commands.push_back({prune, "POST", "/v1/prune", print_prune});
-}
-
 // Commands around dumps: more than one request each.
 std::optional<int> run_dump_command(Arguments& arguments) {
   const ApiRequest& request = arguments.request;
@@ -507,17 +299,6 @@ int run_seeding(const Arguments& arguments, const SeedArguments& seed) {
   if (!dir.ok()) return report(dir.error());
   return run_seed(seed,
                   {*dir, working_directory(), arguments.json, arguments.quiet, arguments.verbose});
-}
-
-CLI::App* add_run_dump(CLI::App& app, Arguments& arguments) {
-  auto* run_dump =
-      app.add_subcommand("run-dump", "make a [[dump]] of the configuration now")->fallthrough();
-  run_dump->add_option("NAME", arguments.dump, "its name")->required();
-  run_dump->footer(
-      "Exit code 1: its command failed. 3: it gave nothing, or much less than before. Both are\n"
-      "kept, and dumps:NAME stays the last good one.\n"
-      "Example: holdfast --config /etc/holdfast.toml run-dump app-db");
-  return run_dump;
 }
 
 int run(int argc, char** argv) {
