@@ -91,10 +91,15 @@ enum RecordFlag : uint32_t {
   kFlagDamaged = 1u << 13,      // the content is the damaged one that a heal or accept found
   kFlagLost = 1u << 14,         // gap: a repair could not save records, or contents (journal.h)
   kFlagRejected = 1u << 15,     // dump: no good one; the version after it is the last good one
+  // A SQLite database: the content is what SQLite shows, and not the file's own bytes. stat.size is
+  // the content's.
+  kFlagLive = 1u << 16,
+  kFlagUnproven = 1u << 17,  // a SQLite database, read without its locks: it may be torn
 };
 // What a record says of its content, and goes on saying while name and attributes change.
-inline constexpr uint32_t kFlagsOfContent =
-    kFlagSparse | kFlagUnstable | kFlagRacy | kFlagUnreadable | kFlagWriter | kFlagUnprobed;
+inline constexpr uint32_t kFlagsOfContent = kFlagSparse | kFlagUnstable | kFlagRacy |
+                                            kFlagUnreadable | kFlagWriter | kFlagUnprobed |
+                                            kFlagLive | kFlagUnproven;
 std::vector<std::string> record_flag_names(uint32_t flags);
 
 // What statx says, as far as it is journaled. Times are nanoseconds since 1970, signed.

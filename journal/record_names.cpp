@@ -43,10 +43,10 @@ constexpr std::array<const char*, 24> kVerdictNames = {
     "replaced",
 };
 
-constexpr std::array<const char*, 16> kFlagNames = {
+constexpr std::array<const char*, 18> kFlagNames = {
     "mtime_set",  "unstable",         "racy",   "unreadable", "offline",      "sparse", "replaced",
     "root_added", "snapshot_removed", "writer", "unprobed",   "future_mtime", "own",    "damaged",
-    "lost",       "rejected",
+    "lost",       "rejected",         "live",   "unproven",
 };
 
 }  // namespace

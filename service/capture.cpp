@@ -11,6 +11,7 @@
 
 #include "service/content_parts.h"
 #include "service/frame_builder.h"
+#include "service/sqlite_view.h"
 #include "service/stored_index.h"
 
 namespace holdfast {
@@ -34,6 +35,28 @@ bool same_content_stamp(const StatxResult& a, const StatxResult& b) {
 uint32_t doubts_of(Writers writers) {
   if (writers == Writers::kSome) return kFlagWriter;
   return writers == Writers::kUnknown ? kFlagUnprobed : 0u;
+}
+
+// What is read: a file's own bytes, or what they show of a database.
+struct Source {
+  int fd = -1;
+  uint64_t size = 0;
+  bool sparse = false;
+  const SqliteView* view = nullptr;
+  Result<size_t> read(char* out, size_t bytes, uint64_t at) const {
+    return view != nullptr ? view->read(out, bytes, at) : pread_full(fd, out, bytes, at);
+  }
+};
+
+Source source_of(int fd, const StatxResult& st, const SqliteView* view) {
+  if (view != nullptr && view->is_live()) return {fd, view->size(), false, view};
+  return {fd, st.size, st.blocks * 512 < st.size, nullptr};
+}
+
+void note_view(const SqliteView* view, CaptureResult& result) {
+  result.live = view != nullptr && view->is_live();
+  result.in_flight = view != nullptr && view->is_in_flight();
+  result.unproven = view != nullptr ? view->unproven() : "";
 }
 
 std::vector<Xattr> to_xattrs(const XattrList& list) {
@@ -118,9 +141,8 @@ struct Capturer::Work {
   void read_metadata(CaptureResult& result);
   void read_regular(const CaptureTask& task, int fd, const StatxResult& before,
                     CaptureResult& result);
-  Status read_content(const CaptureTask& task, int fd, const StatxResult& st,
-                      CaptureResult& result);
-  Status read_small(int fd, uint64_t size, CaptureResult& result);
+  Status read_content(const CaptureTask& task, const Source& source, CaptureResult& result);
+  Status read_small(const Source& source, CaptureResult& result);
   ChunkId store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
                       std::vector<ChunkId>& awaited);
 
@@ -228,17 +250,25 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
   StatxResult before = first;
   result.handle = handle_id(file_handle_of(fd));
   for (int attempt = 1;; ++attempt) {
+    const auto view = SqliteView::open(result.dir_fd->get(), result.name, fd, task.fs);
+    if (view) {  // from here on SQLite leaves it as it is
+      if (const auto st = statx_fd(fd); st.ok()) before = *st;
+    }
+    const Source source = source_of(fd, before, view.get());
     result.type = FileType::kFile;
     result.stat = to_file_stat(before);
-    result.sparse = before.blocks * 512 < before.size;
+    result.sparse = source.sparse;
+    note_view(view.get(), result);
     result.awaited.clear();
     // Asked after the stamps and before the content: who comes later has to move a stamp, even
     // through a mapping, whose pages are not writable yet.
     // Of an empty file too: a write() moves the stamps before it moves the size.
-    result.doubts = doubts_of(ask_for_writers(fd));
+    // SQLite does not write through mappings, and is kept from writing otherwise.
+    const bool kept = view && view->unproven().empty();
+    result.doubts = kept ? 0 : doubts_of(ask_for_writers(fd));
     // The coarse clock is the one that the kernel stamps with.
     const int64_t now_ns = read_clock_ns(CLOCK_REALTIME_COARSE);
-    if (auto status = read_content(task, fd, before, result); !status.ok()) {
+    if (auto status = read_content(task, source, result); !status.ok()) {
       result.state = CaptureState::kUnreadable;
       result.problem_errno = status.error().sys_errno;
       result.problem = status.error().message;
@@ -248,13 +278,17 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
     if (auto xattrs = read_xattrs(fd); xattrs.ok()) result.xattrs = to_xattrs(*xattrs);
     if (is_racy(task.fs, before.ctime_ns, now_ns)) result.doubts |= kFlagRacy;
     auto after = statx_fd(fd);
-    if (after.ok() && same_content_stamp(before, *after)) {
+    const bool holds = !view || view->still_holds();
+    if (after.ok() && same_content_stamp(before, *after) && holds) {
+      const uint64_t size = result.stat.size;
       result.state = CaptureState::kDone;
       result.stat = to_file_stat(*after);
+      if (result.live) result.stat.size = size;
       return;
     }
     // A file that keeps changing is not read over and over when that is expensive.
-    if (attempt >= kCaptureAttemptsMax || !after.ok() || before.size > kMediumFileBytesMax) {
+    if (attempt >= kCaptureAttemptsMax || !after.ok() ||
+        (before.size > kMediumFileBytesMax && !view)) {
       result.state = CaptureState::kUnstable;
       return;
     }
@@ -262,9 +296,9 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
   }
 }
 
-Status Capturer::Work::read_small(int fd, uint64_t size, CaptureResult& result) {
+Status Capturer::Work::read_small(const Source& source, CaptureResult& result) {
   if (buffer.size() < kSingleChunkBytesMax) buffer.resize(kSingleChunkBytesMax);
-  TRY_ASSIGN(const size_t got, pread_full(fd, buffer.data(), size, 0));
+  TRY_ASSIGN(const size_t got, source.read(buffer.data(), source.size, 0));
   const std::string_view bytes(buffer.data(), got);
   result.stat.size = got;
   result.hash = content_hash(bytes);
@@ -296,10 +330,10 @@ ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, Fram
 }
 
 // What cannot be read here will be missed by the reading itself.
-ChunkSizes chunk_sizes_of(int fd, uint64_t size) {
+ChunkSizes chunk_sizes_of(const Source& source) {
   char head[kSqliteHeadBytes];
-  auto got = pread_full(fd, head, sizeof head, 0);
-  return chunk_sizes_for(size, {head, got.ok() ? *got : 0});
+  auto got = source.read(head, sizeof head, 0);
+  return chunk_sizes_for(source.size, {head, got.ok() ? *got : 0});
 }
 
 // Reads one long file: finds its data, cuts it, and spreads the hashing and compressing of a very
@@ -307,14 +341,13 @@ ChunkSizes chunk_sizes_of(int fd, uint64_t size) {
 // in.
 class Capturer::LongRead {
  public:
-  LongRead(Work& work, const CaptureTask& task, int fd, const StatxResult& st)
+  LongRead(Work& work, const CaptureTask& task, const Source& source)
       : work_(work),
         task_(task),
-        fd_(fd),
-        size_(st.size),
-        sparse_(st.blocks * 512 < st.size),
-        spread_(st.size >= kSpreadBytesMin),
-        sizes_(chunk_sizes_of(fd, st.size)),
+        source_(source),
+        size_(source.size),
+        spread_(source.size >= kSpreadBytesMin),
+        sizes_(chunk_sizes_of(source)),
         chunker_(work.context.store->gear(), sizes_),
         content_([this](const std::string& block) {
           return work_.store_chunk(block, ChunkKind::kRecipe, work_.builder, awaited_);
@@ -334,9 +367,9 @@ class Capturer::LongRead {
 
   Work& work_;
   const CaptureTask& task_;
-  const int fd_;
+  const Source& source_;
   const uint64_t size_;
-  const bool sparse_, spread_;
+  const bool spread_;
   const ChunkSizes sizes_;
   const Chunker chunker_;
   ContentParts content_;
@@ -350,11 +383,12 @@ class Capturer::LongRead {
 Status Capturer::LongRead::read(Capturer& capturer, CaptureResult& result) {
   for (uint64_t at = 0; at < size_;) {
     uint64_t data = at, hole = size_;
-    if (sparse_) {
-      const off_t found = ::lseek(fd_, static_cast<off_t>(at), SEEK_DATA);
+    if (source_.sparse) {
+      const off_t found = ::lseek(source_.fd, static_cast<off_t>(at), SEEK_DATA);
       if (found < 0 && errno != ENXIO) return errno_error(errno, "looking for holes");
       data = found < 0 ? size_ : std::min<uint64_t>(static_cast<uint64_t>(found), size_);
-      const off_t end = data < size_ ? ::lseek(fd_, static_cast<off_t>(data), SEEK_HOLE) : -1;
+      const off_t end =
+          data < size_ ? ::lseek(source_.fd, static_cast<off_t>(data), SEEK_HOLE) : -1;
       if (end >= 0) hole = std::min<uint64_t>(static_cast<uint64_t>(end), size_);
     }
     if (data > at) add_hole(capturer, data - at);
@@ -380,7 +414,7 @@ Status Capturer::LongRead::read_extent(Capturer& capturer, uint64_t begin, uint6
     if (!segment_.bytes) segment_.bytes = std::make_unique_for_overwrite<char[]>(capacity);
     const size_t want = std::min<uint64_t>(capacity - held, end - at);
     char* const to = segment_.bytes.get() + held;
-    TRY_ASSIGN(const size_t got, pread_full(fd_, to, want, at));
+    TRY_ASSIGN(const size_t got, source_.read(to, want, at));
     if (got < want) end = at + got;  // truncated while we read: the stamps will tell
     hasher_.update({to, got});
     read_bytes_ += got;
@@ -484,10 +518,10 @@ void Capturer::do_segment(Segment& segment) {
   job.changed.notify_all();
 }
 
-Status Capturer::Work::read_content(const CaptureTask& task, int fd, const StatxResult& st,
+Status Capturer::Work::read_content(const CaptureTask& task, const Source& source,
                                     CaptureResult& result) {
-  if (st.size <= kSingleChunkBytesMax) return read_small(fd, st.size, result);
-  LongRead reading(*this, task, fd, st);
+  if (source.size <= kSingleChunkBytesMax) return read_small(source, result);
+  LongRead reading(*this, task, source);
   return reading.read(*capturer, result);
 }
 

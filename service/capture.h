@@ -81,6 +81,10 @@ struct CaptureResult {
   int problem_errno = 0;
   uint64_t handle = 0;  // of a regular file: Record::handle
   uint32_t doubts = 0;  // kFlagWriter, kFlagUnprobed, kFlagRacy
+  // Of a SQLite database (service/sqlite_view.h).
+  bool live = false;       // not the file's own bytes; stat.size is the content's
+  bool in_flight = false;  // a commit may follow without any event
+  std::string unproven;    // why it may be torn
   Told told = Told::kSeen;
   uint64_t ask = 0;
   std::vector<ChunkId> awaited;  // chunks that another worker is storing

@@ -576,6 +576,7 @@ EngineStatus Engine::status() const {
     }
     status.roots.push_back(std::move(entry));
   }
+  database_problems(status.problems);
   if (stall_) status.problems.push_back(stall_->message);
   clock_status(status);
   return status;

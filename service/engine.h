@@ -268,6 +268,14 @@ class Engine {
   Status journal_given_dirs(const std::string& root, PutTarget& target);
   Status keep_good_one(const Record& rejected, const std::optional<Record>& before);
 
+  // engine_sqlite.cpp
+  bool belongs_to_database(size_t root, int dir_fd, const std::string& name,
+                           const StatxResult* now) const;
+  Result<bool> is_sidecar(const Look& look, const std::string& name, const StatxResult* now);
+  bool capture_if_due(Look& look, const std::string& name, uint64_t bytes, Told told);
+  void tend_database(size_t root, const CaptureResult& result, int64_t hold_ns);
+  void database_problems(std::vector<std::string>& problems) const;
+
   // engine_watch.cpp
   Result<std::unique_ptr<Watcher>> make_fanotify(size_t root);
   Result<std::optional<NodeId>> find_dir(const LmdbTxn& view, size_t root, uint64_t inode,
@@ -378,6 +386,18 @@ class Engine {
   };
   // Findings that a writer may be the cause of, by name.
   std::map<std::pair<NodeId, std::string>, Unconfirmed> unconfirmed_;
+  struct Unproven {
+    size_t root = 0;
+    std::string why;
+    int64_t retry_ns = 0;  // how long the next reading waits
+  };
+  // SQLite databases, by name.
+  struct {
+    // To be read because of their logs; true: what told was found late.
+    std::map<std::pair<NodeId, std::string>, bool> due;
+    std::map<std::pair<NodeId, std::string>, FileStat> logs;  // as last seen
+    std::map<std::pair<NodeId, std::string>, Unproven> unproven;
+  } databases_;
   MissingNames missing_;
   int64_t missing_check_ns_ = 0;
   Incidents incidents_;    // as the journal has them

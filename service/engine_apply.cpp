@@ -24,6 +24,8 @@ Record record_of(const CaptureResult& result) {
   record.link_target = result.link_target;
   record.xattrs = result.xattrs;
   if (result.sparse) record.flags |= kFlagSparse;
+  if (result.live) record.flags |= kFlagLive;
+  if (!result.unproven.empty()) record.flags |= kFlagUnproven;
   if (result.state == CaptureState::kUnstable) record.flags |= kFlagUnstable;
   if (result.state == CaptureState::kUnreadable) {
     record.flags |= kFlagUnreadable;
@@ -302,6 +304,7 @@ Status Engine::apply_parked() {
     if (!arrived && parked.result.ask != 0) {
       for (Ask& ask : asks_) ask.started = ask.started && ask.id != parked.result.ask;
     } else if (!arrived) {  // who was to store them was undone: the file is read again
+      if (parked.result.live) databases_.due[{parked.result.dir, parked.result.name}] = false;
       roots_[parked.root]->dirty->add_name(parked.result.dir, parked.result.name, parked.epoch,
                                            clock_.boottime_ns());
     }
@@ -339,6 +342,7 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   if (!dir_alive) return {};
   const int64_t hold = std::max(options_.settle_ns, result.took_ns * options_.hold_factor);
   root.dirty->hold(result.dir, result.name, now + hold);
+  tend_database(index, result, hold);
   if (result.state == CaptureState::kUnstable) {
     root.dirty->add_name(result.dir, result.name, epoch_, now + hold);
   }
@@ -393,7 +397,7 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
     record.hash = before.hash;
   }
   TRY_ASSIGN(const bool damaged, keep_good_content(before, record));
-  const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable;
+  const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable | kFlagLive | kFlagUnproven;
   const bool same_content = before.content == record.content && before.hash == record.hash;
   const bool offline = (record.flags & kFlagOffline) != 0;
   if (offline && same_content) note_shift(index, before.stat, record.stat);
@@ -431,7 +435,8 @@ bool Engine::is_back(const MissingName& missing) {
   look.root = missing.root;
   look.path = *path;
   look.cache_dir = holds_cachedir_tag(dir->get());
-  return !excluded(look, missing.name, S_ISDIR(st->mode));
+  return !excluded(look, missing.name, S_ISDIR(st->mode)) &&
+         !belongs_to_database(missing.root, dir->get(), missing.name, &*st);
 }
 
 Status Engine::resolve_missing(bool everything) {

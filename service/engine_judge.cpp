@@ -50,6 +50,12 @@ Told Engine::told_of(const Look& look, const std::string& name, const FileStat& 
 bool Engine::read_again(const Look& look, const Record& version, Told told) const {
   if ((version.flags & (kFlagUnstable | kFlagRacy)) != 0) return true;
   const bool told_by_name = !look.all && told == Told::kSeen;
+  // A database whose log an event or a doubt may be about. What a look at everything finds is told
+  // by the log (is_sidecar()).
+  if ((version.flags & kFlagLive) != 0 && !look.all) return true;
+  if ((version.flags & kFlagUnproven) != 0) {
+    return !look.all || !databases_.unproven.contains({look.dir, version.name});
+  }
   if ((version.flags & kFlagWriter) != 0) return told_by_name || look.offline;
   return (version.flags & kFlagUnprobed) != 0 && told_by_name;
 }
@@ -81,6 +87,13 @@ Status Engine::judge(size_t index, const Record& before, bool same_identity,
   }
   evidence.known_content = known.has_value();
   record.verdict = classify(evidence);
+  // The stamps of a database say nothing of what is in its log.
+  const bool live = ((before.flags | record.flags) & kFlagLive) != 0;
+  if (live && evidence.reading == Reading::kSound && same_identity && !evidence.same_content) {
+    record.verdict = evidence.told == Told::kUncovered ? Verdict::kModifiedOffline
+                     : evidence.told == Told::kUnseen  ? Verdict::kModifiedUnseen
+                                                       : Verdict::kModified;
+  }
   if (record.verdict == Verdict::kRestoredOlder) {
     record.note = "the content of @" + std::to_string(known->value);
   }

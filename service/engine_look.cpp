@@ -340,7 +340,8 @@ Status Engine::compare(Look& look) {
 
 Status Engine::compare_name(Look& look, const std::string& name, const StatxResult* now,
                             const std::optional<Entry>& old) {
-  if (now != nullptr && excluded(look, name, S_ISDIR(now->mode))) now = nullptr;
+  TRY_ASSIGN(const bool sidecar, is_sidecar(look, name, now));
+  if (now != nullptr && (sidecar || excluded(look, name, S_ISDIR(now->mode)))) now = nullptr;
   if (busy_names_.contains({look.dir, name})) {
     // Being captured: looked at again when that is done, also where it is gone by now.
     look_when_free(look, name);
@@ -383,7 +384,8 @@ Status Engine::compare_name(Look& look, const std::string& name, const StatxResu
         return {};
       }
       const Told told = told_of(look, name, stat);
-      const bool moved = !same_stat(roots_[look.root]->fs, version->stat, stat);
+      const bool moved = !same_stat(roots_[look.root]->fs, *version, stat);
+      if (capture_if_due(look, name, stat.size, told)) return {};
       if ((moved || read_again(look, *version, told)) && !put_off(look, name, told)) {
         capture(look, name, stat.size, told);
       }

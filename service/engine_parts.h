@@ -125,12 +125,14 @@ inline bool same_object(const FsTraits& fs, const Record& version, FileType type
   return same_lasting_identity(fs, version, type, stat, handle);
 }
 // What a look finds, against what the journal has: everything but identity, where inode numbers
-// mean nothing.
-inline bool same_stat(const FsTraits& fs, const FileStat& known, FileStat now) {
+// mean nothing, and the size, where that is not the file's own.
+inline bool same_stat(const FsTraits& fs, const Record& version, FileStat now) {
+  const FileStat& known = version.stat;
   if (!fs.stable_inodes) {
     now.inode = known.inode;
     now.btime_ns = known.btime_ns;
   }
+  if ((version.flags & kFlagLive) != 0) now.size = known.size;
   return known == now;
 }
 
