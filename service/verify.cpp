@@ -204,10 +204,11 @@ void Verifier::compare_moved(Moved moved, VerifyResult& into) {
   if (file && !report.missing) {
     now.hash = {};  // was the version's
     DiskReader reader(rate_, cancelled_);
-    auto hash = reader.hash(moved.item.dir->fd.get(), moved.item.name, false);
+    auto hash = reader.hash_shown(moved.item.dir->fd.get(), moved.item.name, moved.item.dir->fs);
     counts_.bytes += now.stat.size;
     if (hash.ok()) {
       now.hash = *hash;
+      if (*hash == version.hash) now.stat.size = version.stat.size;
     } else if (hash.error().code == ErrorCode::kNotFound) {
       report.missing = true;
       report.note = hash.error().message;

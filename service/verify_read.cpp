@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/hash.h"
 #include "service/capture.h"
+#include "service/sqlite_view.h"
 
 namespace holdfast {
 
@@ -226,6 +227,8 @@ FileReport DiskReader::verify(int dir_fd, const std::string& name, const Record&
     expected.inode = report.now.stat.inode;
     expected.btime_ns = report.now.stat.btime_ns;
   }
+  const bool live = (version.flags & kFlagLive) != 0;
+  if (live) expected.size = report.now.stat.size;  // was the content's
   report.moved = report.now.type != version.type || expected != report.now.stat;
   if (report.moved && report.now.stat.inode != version.stat.inode) {
     const auto dir = statx_fd(dir_fd);
@@ -239,6 +242,7 @@ FileReport DiskReader::verify(int dir_fd, const std::string& name, const Record&
     return compare_link(dir_fd, name, version, fs, std::move(report));
   }
   if (report.moved || version.type != FileType::kFile) return report;
+  if (live) return compare_live(dir_fd, name, version, fs, std::move(report));
   auto file = open_file(dir_fd, name);
   auto hash = file.ok() ? hash_file(*file, false) : Result<ContentHash>(file.error());
   if (!hash.ok()) {
@@ -252,13 +256,43 @@ FileReport DiskReader::verify(int dir_fd, const std::string& name, const Record&
     report.moved = true;  // an ordinary change, which is being told right now
     return report;
   }
-  if (*hash != version.hash) confirm(*file, version, fs, report);
+  if (*hash != version.hash) {
+    confirm(*file, version, fs, is_sqlite_database(dir_fd, name), report);
+  }
   return report;
+}
+
+// Of a database whose version was taken from its log too, what it shows is compared. Where that is
+// not the same, its log may have grown, which the file's stamps do not tell: the engine looks.
+FileReport DiskReader::compare_live(int dir_fd, const std::string& name, const Record& version,
+                                    const FsTraits& fs, FileReport report) {
+  const auto fd = open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK);
+  const auto hash = fd.ok() ? hash_of_sqlite_view(dir_fd, name, fd->get(), fs, true)
+                            : Result<std::optional<ContentHash>>(fd.error());
+  if (!hash.ok()) {
+    take_error(hash.error(), report);
+    return report;
+  }
+  report.now.stat.size = version.stat.size;
+  report.bytes = version.stat.size;
+  report.moved = !*hash || **hash != version.hash;
+  return report;
+}
+
+Result<ContentHash> DiskReader::hash_shown(int dir_fd, const std::string& name,
+                                           const FsTraits& fs) {
+  if (is_sqlite_database(dir_fd, name)) {
+    TRY_ASSIGN(const Fd fd, open_beneath(dir_fd, name, O_RDONLY | O_NONBLOCK));
+    TRY_ASSIGN(const auto shown, hash_of_sqlite_view(dir_fd, name, fd.get(), fs, true));
+    if (shown) return *shown;
+  }
+  return hash(dir_fd, name, false);
 }
 
 // Nothing moved and the content is another one: is it a writer, the reading, or the disk? All
 // readings go through one descriptor, so that they are of one file whatever becomes of its name.
-void DiskReader::confirm(OpenFile& file, const Record& version, const FsTraits& fs,
+// A program that has a database open does not write through a mapping, and else moves a stamp.
+void DiskReader::confirm(OpenFile& file, const Record& version, const FsTraits& fs, bool database,
                          FileReport& report) {
   const int fd = file.fd.get();
   Evidence evidence = evidence_of(version, report.now);
@@ -266,7 +300,7 @@ void DiskReader::confirm(OpenFile& file, const Record& version, const FsTraits& 
   evidence.told = Told::kUnseen;
   evidence.clean_baseline = evidence.clean_baseline && fs.stamps_trusted;
   const auto unsettled = [&] {
-    const bool writer = ask_for_writers(fd) == Writers::kSome;
+    const bool writer = !database && ask_for_writers(fd) == Writers::kSome;
     const auto now = statx_fd(fd);
     const bool changed = !now.ok() || to_file_stat(*now) != report.now.stat;
     if (!writer && !changed) return false;

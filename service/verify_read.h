@@ -62,6 +62,8 @@ class DiskReader {
   DiskReader(RateLimit& rate, const std::atomic<bool>& cancelled);
   // Compares the name in the open directory with its version.
   FileReport verify(int dir_fd, const std::string& name, const Record& version, const FsTraits& fs);
+  // The same, of a database what it shows (service/sqlite_view.h).
+  Result<ContentHash> hash_shown(int dir_fd, const std::string& name, const FsTraits& fs);
   // The content of a file as it is on the disk.
   Result<ContentHash> hash(int dir_fd, const std::string& name, bool drop_cache);
 
@@ -75,7 +77,10 @@ class DiskReader {
   Result<ContentHash> hash_file(OpenFile& file, bool drop_cache);
   FileReport compare_link(int dir_fd, const std::string& name, const Record& version,
                           const FsTraits& fs, FileReport report);
-  void confirm(OpenFile& file, const Record& version, const FsTraits& fs, FileReport& report);
+  FileReport compare_live(int dir_fd, const std::string& name, const Record& version,
+                          const FsTraits& fs, FileReport report);
+  void confirm(OpenFile& file, const Record& version, const FsTraits& fs, bool database,
+               FileReport& report);
   Result<ContentHash> read_all(int fd, uint64_t size, bool sparse);
 
   struct Free {
