@@ -276,20 +276,23 @@ Status Restorer::visit_file(const std::shared_ptr<Fd>& dir_fd, const std::string
 // have it too. Such a file is written anew whatever it looks like.
 Result<bool> Restorer::same_content(int dir_fd, const std::string& path, const std::string& name,
                                     const StatxResult& live, const Record& version) {
-  if (live.size != version.stat.size) return false;
+  TRY_ASSIGN(const auto shown, shows_content(dir_fd, name, version));
+  if (shown ? !*shown : live.size != version.stat.size) return false;
   auto located = state_.journal->locate(*txn_, job_.root, path, kNow);
   if (located.ok()) {
     TRY_ASSIGN(const auto standing, state_.journal->standing_of(*txn_, located->node));
     if (standing && (is_corruption(standing->verdict) || ends_by_itself(standing->verdict))) {
       return false;
     }
+    if (shown) return true;
     TRY_ASSIGN(const auto head, state_.journal->version(*txn_, located->node, kNow));
     if (head && head->stat.inode == live.inode && head->stat.ctime_ns == live.ctime_ns &&
         head->stat.mtime_ns == live.mtime_ns && head->content.stored() &&
-        (head->flags & kFlagUnstable) == 0) {
+        (head->flags & (kFlagUnstable | kFlagLive)) == 0) {
       return head->content == version.content;
     }
   }
+  if (shown) return true;
   ChunkReader reader(*state_.store, *txn_);
   return has_content(dir_fd, name, version, reader);
 }

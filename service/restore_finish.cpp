@@ -160,6 +160,11 @@ Status Restorer::barrier() {
       dir = std::move(*fd);
       opened_path = rename.dir_path;
     }
+    if (auto way = make_way_for_database(dir.get(), rename); !way.ok()) {
+      fail(join_path(rename.dir_path, rename.name), way.error());
+      ::unlinkat(dir.get(), rename.temporary.c_str(), 0);
+      continue;
+    }
     if (::renameat(dir.get(), rename.temporary.c_str(), dir.get(), rename.name.c_str()) != 0) {
       fail(join_path(rename.dir_path, rename.name),
            errno_error(errno, "renaming to the final name"));

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -64,6 +65,9 @@ class Restorer {
                  const StatxResult& live, const Record& version);
   Result<bool> same_content(int dir_fd, const std::string& path, const std::string& name,
                             const StatxResult& live, const Record& version);
+  Result<std::optional<bool>> shows_content(int dir_fd, const std::string& name,
+                                            const Record& version);
+  Status make_way_for_database(int dir_fd, const Rename& rename);
   Status remove_extra(int dir_fd, const std::string& dir_path, const std::set<std::string>& wanted);
   Status remove_name(int dir_fd, const std::string& path, const std::string& name);
   Result<bool> remove_known(int dir_fd, const std::string& path, const std::string& name);
