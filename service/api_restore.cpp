@@ -23,12 +23,6 @@ struct RestorePlan {
   std::vector<std::string> notes;
 };
 
-std::string shell_quote(const std::string& word) {
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 Result<RestorePlan> make_plan(State& state, const LmdbTxn& txn, const ApiRequest& request,
                               bool in_place, Sequence at) {
   Query query(state, txn);

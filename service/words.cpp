@@ -43,4 +43,10 @@ std::string words_for_bytes(uint64_t bytes) {
   return text;
 }
 
+std::string shell_quote(const std::string& word) {
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 }  // namespace holdfast
