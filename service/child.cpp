@@ -26,6 +26,19 @@ ChildEnd end_of(int status) {
   return end;
 }
 
+std::vector<std::string> environment_with(const Environment& added) {
+  std::vector<std::string> variables;
+  for (char** at = environ; *at != nullptr; ++at) {
+    const std::string variable = *at;
+    const bool replaced = std::any_of(added.begin(), added.end(), [&](const auto& other) {
+      return variable.starts_with(other.first + "=");
+    });
+    if (!replaced) variables.push_back(variable);
+  }
+  for (const auto& [name, value] : added) variables.push_back(name + "=" + value);
+  return variables;
+}
+
 // What posix_spawn wants, freed in any case.
 struct SpawnActions {
   posix_spawn_file_actions_t files{};
@@ -56,7 +69,8 @@ Result<Pipe> make_pipe() {
   return Pipe{Fd(ends[0]), Fd(ends[1])};
 }
 
-Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipes& pipes) {
+Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipes& pipes,
+                           const Environment& added) {
   SpawnActions actions;
   if (pipes.in >= 0) {
     ::posix_spawn_file_actions_adddup2(&actions.files, pipes.in, STDIN_FILENO);
@@ -82,9 +96,14 @@ Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipe
   argv.reserve(args.size() + 1);
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
+  const std::vector<std::string> variables = environment_with(added);
+  std::vector<char*> envp;
+  envp.reserve(variables.size() + 1);
+  for (const std::string& variable : variables) envp.push_back(const_cast<char*>(variable.c_str()));
+  envp.push_back(nullptr);
   pid_t pid = -1;
   const int failed =
-      ::posix_spawnp(&pid, argv[0], &actions.files, &actions.attributes, argv.data(), environ);
+      ::posix_spawnp(&pid, argv[0], &actions.files, &actions.attributes, argv.data(), envp.data());
   if (failed != 0) return errno_error(failed, "starting " + args[0]);
   return Child(pid, Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
@@ -26,11 +27,15 @@ struct ChildPipes {
   int in = -1, out = -1, err = -1;
 };
 
+using Environment = std::vector<std::pair<std::string, std::string>>;
+
 class Child {
  public:
   // args[0] is looked up in PATH; no shell. A descriptor of -1 is /dev/null for standard input, and
-  // our own for the others. Signals that we ignore are not ignored there.
-  static Result<Child> start(const std::vector<std::string>& args, const ChildPipes& pipes);
+  // our own for the others. Signals that we ignore are not ignored there. `added` is put into our
+  // own environment, in the place of what has the same name.
+  static Result<Child> start(const std::vector<std::string>& args, const ChildPipes& pipes,
+                             const Environment& added = {});
   Child(Child&& other) noexcept;
   Child& operator=(Child&&) = delete;
   ~Child();  // kills what is left of it
