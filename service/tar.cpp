@@ -262,4 +262,56 @@ Result<std::string_view> TarReader::data() {
   return out;
 }
 
+namespace {
+struct StreamSource {
+  const std::function<Result<size_t>(char*, size_t)>& read;
+  std::vector<char> buffer;
+  Status status;
+  static la_ssize_t on_read(archive* handle, void* context, const void** out) {
+    auto& self = *static_cast<StreamSource*>(context);
+    auto got = self.read(self.buffer.data(), self.buffer.size());
+    if (!got.ok()) {
+      self.status = got.error();
+      archive_set_error(handle, EIO, "reading");
+      return -1;
+    }
+    *out = self.buffer.data();
+    return static_cast<la_ssize_t>(*got);
+  }
+};
+}  // namespace
+
+Status unpack_stream(StreamFilter filter, const std::function<Result<size_t>(char*, size_t)>& read,
+                     const std::function<Status(std::string_view)>& write) {
+  const std::unique_ptr<archive, decltype(&archive_read_free)> handle(archive_read_new(),
+                                                                      archive_read_free);
+  if (!handle) return make_error(ErrorCode::kFailed, "unpacking: no memory");
+  StreamSource source{read, std::vector<char>(kBlockBytes), {}};
+  const auto check = [&](int code) -> Status {
+    if (code == ARCHIVE_OK || code == ARCHIVE_EOF) return {};
+    TRY(source.status);
+    return make_error(ErrorCode::kDamaged, "unpacking: " + words_of(handle.get()));
+  };
+  switch (filter) {
+    case StreamFilter::kZstd: archive_read_support_filter_zstd(handle.get()); break;
+    case StreamFilter::kXz: archive_read_support_filter_xz(handle.get()); break;
+    case StreamFilter::kBzip2: archive_read_support_filter_bzip2(handle.get()); break;
+  }
+  archive_read_support_format_raw(handle.get());
+  archive_read_support_format_empty(handle.get());
+  TRY(check(archive_read_open(handle.get(), &source, nullptr, StreamSource::on_read, nullptr)));
+  archive_entry* entry = nullptr;
+  int code = archive_read_next_header(handle.get(), &entry);
+  TRY(check(code));
+  while (code != ARCHIVE_EOF) {
+    const void* bytes = nullptr;
+    size_t size = 0;
+    la_int64_t offset = 0;
+    code = archive_read_data_block(handle.get(), &bytes, &size, &offset);
+    TRY(check(code));
+    if (code != ARCHIVE_EOF) TRY(write({static_cast<const char*>(bytes), size}));
+  }
+  return {};
+}
+
 }  // namespace holdfast

@@ -1,4 +1,5 @@
-// Tar: archives as other tools write and read them. The owner of libarchive.
+// Tar: archives as other tools write and read them, and streams that they pack. The owner of
+// libarchive.
 //
 // TarWriter writes the POSIX format (pax), which alone has nanoseconds and names of any length;
 // extended attributes as SCHILY.xattr, which GNU tar, bsdtar and star read. Names are bytes: UTF-8
@@ -61,5 +62,11 @@ class TarReader {
   TarReader();
   std::unique_ptr<Impl> impl_;
 };
+
+// One packed stream, not an archive. Whether it begins as it should is for the caller to see.
+enum class StreamFilter : uint8_t { kZstd, kXz, kBzip2 };
+// `read` gives packed bytes (0: the end), `write` gets what they hold.
+Status unpack_stream(StreamFilter filter, const std::function<Result<size_t>(char*, size_t)>& read,
+                     const std::function<Status(std::string_view)>& write);
 
 }  // namespace holdfast

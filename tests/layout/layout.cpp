@@ -52,6 +52,7 @@ const std::vector<Library>& libraries() {
       {R"(microhttpd\.h)", {"base", "service"}, true},
       {R"(curl/curl\.h)", {"base", "service"}, true},
       {R"(sqlite3\.h)", {"base", "service"}, true},
+      {R"(zlib\.h)", {"base", "service"}, true},
       {R"(archive(_entry)?\.h)", {"base", "service"}, true},
       {R"(toml\+\+/.*)", {"service"}, true},
       {R"(nlohmann/.*)", {"service", "tools"}, false},
