@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 
@@ -66,6 +67,17 @@ HeaderList send_body(CURL* curl, Reply& reply) {
   curl_easy_setopt(curl, CURLOPT_TRAILERDATA, &reply);
   return headers;
 }
+
+size_t on_answer(char* data, size_t size, size_t count, void* context) {
+  constexpr size_t kBytesMax = 1 << 20;
+  auto& body = *static_cast<std::string*>(context);
+  body.append(data, std::min(size * count, kBytesMax - std::min(kBytesMax, body.size())));
+  return size * count;
+}
+
+int on_progress(void* context, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return (*static_cast<const std::function<bool()>*>(context))() ? 1 : 0;
+}
 }  // namespace
 
 Status http_request(const std::string& socket_path, const ApiRequest& request,
@@ -111,6 +123,35 @@ Status http_request(const std::string& socket_path, const ApiRequest& request,
                       json["error"].get<std::string>());
   }
   return make_error(ErrorCode::kFailed, "the service answered with an error it did not explain");
+}
+
+Result<HttpAnswer> http_ask(const std::string& socket_path, const std::string& method,
+                            const std::string& target, int64_t timeout_ns,
+                            const std::function<bool()>& cancelled) {
+  std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
+  if (!curl) return make_error(ErrorCode::kFailed, "starting libcurl failed");
+  HttpAnswer answer;
+  curl_easy_setopt(curl.get(), CURLOPT_UNIX_SOCKET_PATH, socket_path.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_URL, ("http://localhost" + target).c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, method.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_ns / 1'000'000));
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_answer);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
+  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
+  curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &cancelled);
+  const CURLcode code = curl_easy_perform(curl.get());
+  if (code == CURLE_ABORTED_BY_CALLBACK) return make_error(ErrorCode::kInterrupted, "interrupted");
+  if (code == CURLE_COULDNT_CONNECT) {
+    return make_error(ErrorCode::kNotFound, "nobody answers on " + display_path(socket_path));
+  }
+  if (code != CURLE_OK) {
+    return make_error(ErrorCode::kFailed,
+                      display_path(socket_path) + ": " + curl_easy_strerror(code));
+  }
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
+  return answer;
 }
 
 }  // namespace holdfast

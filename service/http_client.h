@@ -1,6 +1,8 @@
-// HttpClient: one request to a service's API socket. Blocking; one thread.
+// HttpClient: one request to a Unix socket: a service's API, or a server of somebody else.
+// Blocking; one thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -15,5 +17,15 @@ namespace holdfast {
 // service reports keeps its code.
 Status http_request(const std::string& socket_path, const ApiRequest& request,
                     const std::function<bool(std::string_view)>& body);
+
+struct HttpAnswer {
+  long status = 0;
+  std::string body;  // its first mebibyte
+};
+// A request without a body to any server. `target` is path and query, encoded. kNotFound: nobody
+// answers on the socket; kInterrupted: `cancelled`, which is asked a few times a second, said so.
+Result<HttpAnswer> http_ask(const std::string& socket_path, const std::string& method,
+                            const std::string& target, int64_t timeout_ns,
+                            const std::function<bool()>& cancelled);
 
 }  // namespace holdfast
