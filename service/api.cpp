@@ -181,6 +181,7 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
   json["scrub"] = scrub_json(scrub_ ? scrub_() : read_scrub_state(state_.dir));
   TRY(state_.store->check_presence(
       *txn, [&](const std::string& problem) { problems.push_back(problem); }));
+  if (inboxes_) json["inboxes"] = inboxes_(problems);
   json["healthy"] = problems.empty();
   json["problems"] = problems;
   sink.write(json_line(json));

@@ -88,6 +88,10 @@ class Api {
     dumps_ = dumps;
     dumps_since_ns_ = clock_.wall_ns();
   }
+  // The restore inboxes of this process, as JSON, and their problems.
+  void tell_inboxes(std::function<Json(std::vector<std::string>&)> inboxes) {
+    inboxes_ = std::move(inboxes);
+  }
   // This process's pruner and the policy of its configuration; without one, a request has its own.
   void tell_pruner(Pruner& pruner, const RetentionPolicy& policy) {
     pruner_ = &pruner;
@@ -129,6 +133,7 @@ class Api {
   std::function<ScrubState()> scrub_;
   std::vector<DumpConfig> dumps_;
   int64_t dumps_since_ns_ = 0;
+  std::function<Json(std::vector<std::string>&)> inboxes_;
   Pruner* pruner_ = nullptr;
   RetentionPolicy policy_ = kDefaultRetention;
 };

@@ -6,6 +6,7 @@
 #include "base/lmdb_file.h"
 #include "base/path.h"
 #include "service/api.h"
+#include "service/inbox_state.h"
 #include "service/progress.h"
 #include "service/prune.h"
 #include "service/pruned.h"
@@ -127,6 +128,7 @@ class StateCheck {
   Status check_journal(const LmdbTxn& txn) {
     if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) add_(*flaw);
     if (const auto flaw = scrub_flaw(state_.dir)) add_(*flaw);
+    if (const auto flaw = inbox_flaw(state_.dir)) add_(*flaw);
     if (const auto flaw = prune_mark_flaw(state_.dir)) add_(*flaw);
     TRY(state_.journal->check(txn, add_));
     TRY_ASSIGN(Pruned pruned, Pruned::load(*state_.journal, txn));

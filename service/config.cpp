@@ -4,6 +4,8 @@
 #include <charconv>
 
 #include "service/config_reader.h"
+#include "service/docker.h"
+#include "service/inbox_rules.h"
 
 namespace holdfast {
 
@@ -225,22 +227,91 @@ Status read_dumps(const ConfigSection& top, Config& config) {
   return {};
 }
 
+// "*.sql" to "*.sql", "*.sql.gz", ...
+std::vector<std::string> with_packed(std::initializer_list<const char*> patterns) {
+  std::vector<std::string> all;
+  for (const std::string pattern : patterns) {
+    for (const char* ending : {"", ".gz", ".zst", ".xz", ".bz2"}) all.push_back(pattern + ending);
+  }
+  return all;
+}
+
+Status read_match(const ConfigSection& section, InboxConfig& inbox) {
+  TRY_ASSIGN(inbox.match, section.texts("match"));
+  if (!section.has("match")) {
+    inbox.match = inbox.replace.empty() ? with_packed({"*.sql", "*.dump", "*.db"})
+                                        : with_packed({"*.db", "*.sqlite", "*.sqlite3"});
+  }
+  if (inbox.match.empty()) {
+    return section.complain("match",
+                            "is empty, so nothing would be taken; remove the line or name "
+                            "a pattern like \"*.sql.gz\"");
+  }
+  for (const std::string& pattern : inbox.match) {
+    if (pattern.find('/') != std::string::npos) {
+      return section.complain(
+          "match", "has \"" + pattern + "\"; a pattern is of names in the folder, without /");
+    }
+    if (is_never_taken(pattern)) {
+      return section.complain(
+          "match", "has \"" + pattern +
+                       "\"; names that begin with a dot or end with .part, .tmp, .filepart or "
+                       ".crdownload are uploads under way, and are never taken");
+    }
+  }
+  return {};
+}
+
+// Either a command or a database to be replaced.
+Status read_restore(const ConfigSection& section, InboxConfig& inbox) {
+  constexpr const char* kExample = R"(["/usr/local/bin/restore-db", "{file}"])";
+  if (!section.has("replace")) {
+    TRY_ASSIGN(inbox.restore, section.required_texts("restore", kExample));
+    if (inbox.restore[0].find("{file}") != std::string::npos) {
+      return section.complain("restore",
+                              "begins with {file}, which would run what is dropped; its first item "
+                              "is the program");
+    }
+    return {};
+  }
+  if (section.has("restore")) {
+    return section.complain("replace", "and restore are both there; remove one of them");
+  }
+  TRY_ASSIGN(inbox.replace, section.required_absolute_path("replace"));
+  return {};
+}
+
 Status read_inboxes(const ConfigSection& top, Config& config) {
   TRY_ASSIGN(const std::vector<ConfigSection> sections, top.sections("inbox"));
   for (const ConfigSection& section : sections) {
-    TRY(section.allow_only({"path", "match", "stop", "restore"}));
+    TRY(section.allow_only({"path", "match", "stop", "restore", "replace", "docker", "timeout",
+                            "stop_timeout", "settle"}));
     InboxConfig inbox;
+    inbox.line = section.line();
     TRY_ASSIGN(inbox.path, section.required_absolute_path("path"));
-    TRY_ASSIGN(inbox.match, section.texts("match"));
-    if (!section.has("match")) {
-      inbox.match = {"*.sql", "*.sql.gz", "*.dump", "*.dump.gz", "*.db", "*.db.gz"};
+    for (const InboxConfig& other : config.inboxes) {
+      if (other.path == inbox.path) {
+        return section.complain("path", "is the inbox of line " + std::to_string(other.line) +
+                                            " already; remove one of them");
+      }
     }
+    TRY(read_restore(section, inbox));
+    TRY(read_match(section, inbox));
     TRY_ASSIGN(inbox.stop, section.texts("stop"));
-    TRY_ASSIGN(inbox.restore,
-               section.required_texts("restore", R"(["/usr/local/bin/restore-db", "{file}"])"));
+    TRY_ASSIGN(const std::optional<std::string> docker, section.text("docker"));
+    if (docker) {
+      auto socket = docker_socket_of(*docker);
+      if (!socket.ok()) return section.complain("docker", socket.error().message);
+      inbox.docker = *socket;
+    }
+    TRY_ASSIGN(const std::optional<int64_t> timeout, section.duration_ns("timeout"));
+    inbox.timeout_ns = timeout.value_or(inbox.timeout_ns);
+    TRY_ASSIGN(const std::optional<int64_t> stop_timeout, section.duration_ns("stop_timeout"));
+    inbox.stop_timeout_ns = stop_timeout.value_or(inbox.stop_timeout_ns);
+    TRY_ASSIGN(const std::optional<int64_t> settle, section.duration_ns("settle"));
+    inbox.settle_ns = settle.value_or(inbox.settle_ns);
     config.inboxes.push_back(std::move(inbox));
   }
-  if (!sections.empty()) config.not_yet.emplace_back("inbox");
   return {};
 }
 

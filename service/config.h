@@ -63,9 +63,15 @@ struct SnapshotConfig {
 
 struct InboxConfig {
   std::string path;
-  std::vector<std::string> match;  // globs of file names
-  std::vector<std::string> stop;   // containers to stop while a dump is restored
-  std::vector<std::string> restore;
+  std::vector<std::string> match;    // globs of file names
+  std::vector<std::string> stop;     // containers to stop while a dump is restored
+  std::vector<std::string> restore;  // empty: `replace` is not
+  std::string replace;               // a SQLite database
+  std::string docker;                // the API's socket; empty: not set
+  int64_t timeout_ns = 3'600'000'000'000;
+  int64_t stop_timeout_ns = 30'000'000'000;
+  int64_t settle_ns = 5'000'000'000;
+  unsigned line = 0;  // of this [[inbox]]
 };
 
 struct Config {

@@ -17,6 +17,7 @@
 #include "base/step_alarm.h"
 #include "service/api.h"
 #include "service/http_server.h"
+#include "service/inbox.h"
 #include "service/words.h"
 
 namespace holdfast {
@@ -257,6 +258,8 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   auto schedule = std::make_unique<PruneSchedule>(pruner, options.retention, *state, clock, log);
   api.tell_dumps(options.jobs.dumps);
   auto jobs = std::make_unique<JobSchedule>(api, gate, *state, clock, log, options.jobs);
+  auto inboxes = std::make_unique<Inboxes>(options.inboxes, *state, gate, clock, log);
+  api.tell_inboxes([&inboxes](auto& problems) { return inboxes->status(problems); });
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   log.info("state " + state->dir + ", ready");
   engine.flush([&](Result<Sequence> result) {
@@ -267,12 +270,14 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   loop->run();
   log.info("stopping");
   jobs->cancel();
+  inboxes->cancel();
   auto stopped = engine.stop();
   gate.close();
   pruner.cancel();
   jobs.reset();
   schedule.reset();
   server.reset();
+  inboxes.reset();
   scrub.reset();
   return stopped;
 }

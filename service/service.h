@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/result.h"
 #include "journal/retention.h"
+#include "service/config.h"
 #include "service/engine.h"
 #include "service/job_schedule.h"
 #include "service/scrub.h"
@@ -22,6 +23,7 @@ struct ServiceOptions {
   ScrubOptions scrub;
   std::optional<RetentionPolicy> retention;  // none: nothing is pruned by itself
   JobOptions jobs;
+  std::vector<InboxConfig> inboxes;          // as checked_inboxes() gives them
   Backend backend = Backend::kAuto;
 };
 

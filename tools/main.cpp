@@ -14,7 +14,9 @@
 #include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/config.h"
+#include "service/inbox.h"
 #include "service/service.h"
+#include "service/sqlite_check.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/dump.h"
@@ -159,6 +161,9 @@ int run_watch(const Arguments& arguments) {
     if (!every.ok()) return report(every.error());
     options.jobs.snapshot_every_ns = *every;
   }
+  auto inboxes = checked_inboxes(config->inboxes, arguments.config_file, options.state_dir);
+  if (!inboxes.ok()) return report(inboxes.error());
+  options.inboxes = std::move(*inboxes);
   auto backend = backend_of_name(arguments.backend);
   if (!backend.ok()) return report(backend.error());
   options.backend = *backend;
@@ -381,5 +386,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   ::signal(SIGIO, SIG_IGN);  // of leases that are asked for a moment: base/fs.h, ask_for_writers()
+  if (argc == 3 && std::string_view(argv[1]) == holdfast::kSqliteCheckCommand) {
+    return holdfast::run_sqlite_check(argv[2]);  // of our own: service/sqlite_check.h
+  }
   return holdfast::run(argc, argv);
 }

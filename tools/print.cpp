@@ -53,6 +53,21 @@ std::string details(const Json& record) {
   return text;
 }
 
+std::string print_inbox(const Json& inbox) {
+  std::string text = "inbox      " + display_path(text_of(inbox, "path")) + ", " +
+                     std::to_string(number_of(inbox, "waiting")) + " waiting";
+  if (inbox["working"].is_string()) {
+    text += ", " + display_path(text_of(inbox, "working")) + " at work (" +
+            text_of(inbox, "phase") + ")";
+  }
+  if (inbox["last"].is_object()) {
+    const Json& last = inbox["last"];
+    text += "\n           last: " + display_path(text_of(last, "name")) + " " +
+            text_of(last, "outcome") + " " + short_time(text_of(last, "ended"));
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string print_record(const Json& record) {
@@ -155,6 +170,7 @@ std::string print_status(const Json& status) {
             counted(number_of(scrub, "files"), "file") + ", " +
             counted(number_of(scrub, "problems"), "problem") + "\n";
   }
+  for (const Json& inbox : status.value("inboxes", Json::array())) text += print_inbox(inbox);
   if (status.contains("offline")) {
     const bool finished = status["offline"]["finished"].get<bool>();
     text += "start      " + text_of(status["offline"], "words") +

@@ -87,7 +87,7 @@ TEST_CASE("a whole configuration is read", "[config]") {
 }
 
 TEST_CASE("sections without effect in this version are named", "[config]") {
-  REQUIRE(parse_ok(kWhole).not_yet == std::vector<std::string>{"alerts", "http", "inbox"});
+  REQUIRE(parse_ok(kWhole).not_yet == std::vector<std::string>{"alerts", "http"});
   REQUIRE(parse_ok("state = '/s'\n[[watch]]\npath = '/d'").not_yet.empty());
 }
 
@@ -103,7 +103,11 @@ TEST_CASE("sizes and addresses have several spellings", "[config]") {
   REQUIRE(parse_ok("[alerts]\nfile_above = \"4096\"").alerts->file_above_bytes == 4096U);
   REQUIRE(parse_ok("[scrub]\nrate = \"800kB/s\"").scrub->rate_bytes == 800'000U);
   REQUIRE(parse_ok("[http]\nlisten = \"[::1]:80\"").http->host == "::1");
-  REQUIRE(parse_ok("[[inbox]]\npath = '/in'\nrestore = ['r']").inboxes[0].match.size() == 6);
+  REQUIRE(parse_ok("[[inbox]]\npath = '/in'\nrestore = ['r']").inboxes[0].match.size() == 15);
+  REQUIRE(parse_ok("[[inbox]]\npath = '/in'\nreplace = '/a.db'").inboxes[0].replace == "/a.db");
+  REQUIRE(parse_ok("[[inbox]]\npath = '/in'\nrestore = ['r']\ndocker = 'unix:///p.sock'")
+              .inboxes[0]
+              .docker == "/p.sock");
 }
 
 TEST_CASE("a complaint names the file, the line and the fix", "[config]") {
@@ -164,6 +168,21 @@ TEST_CASE("a complaint names the file, the line and the fix", "[config]") {
        ":5: shrink_alert in [[dump]] is \"120%\"", "\"50%\", or \"off\""},
       {"[snapshot]\nkeep = 0", ":2: keep in [snapshot] is 0", "at least 1"},
       {"[[inbox]]\npath = '/in'\nrestore = []", ":3: restore in [[inbox]]", "{file}"},
+      {"[[inbox]]\npath = 'in'\nrestore = ['x']", ":2: path in [[inbox]]", "absolute"},
+      {"[[inbox]]\npath = '/in'", ":1: restore in [[inbox]] is missing", "{file}"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['{file}']", ":3: restore in [[inbox]]", "program"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\nreplace = '/a'", ":4: replace in", "remove one"},
+      {"[[inbox]]\npath = '/in'\nreplace = 'a.db'", ":3: replace in [[inbox]]", "absolute"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\nmatch = []", ":4: match in", "*.sql.gz"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\nmatch = ['a/b']", ":4: match in", "without /"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\nmatch = ['*.part']", ":4: match in", "never"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\ndocker = 'tcp://h:1'", ":4: docker in",
+       "unix://"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\ntimeout = '0s'", ":4: timeout in", "30m"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\nstop_timeout = 3", ":4: stop_timeout in", "text"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\nsettle = 'soon'", ":4: settle in", "30m"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\nstop = 'web'", ":4: stop in", "a list"},
+      {"[[inbox]]\npath = '/i'\nrestore = ['x']\n[[inbox]]\npath = '/i'", ":5: path in", "line 1"},
       // Syntax.
       {"a = 1\nb = = 2", "holdfast.toml:2: this is not valid TOML", ""},
       {"state = '/a'\nstate = '/b'", "holdfast.toml:2: this is not valid TOML", ""},
