@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "tests/support/inboxed.h"
+#include "tests/support/postgres.h"
 
 namespace holdfast {
 namespace {
@@ -182,6 +183,43 @@ TEST_CASE("killed while a database is replaced, it is whole and replaced once", 
   if (inbox.docker.changes().size() == 3) {  // stop, and a start that hung, and one that did not
     REQUIRE(sql(inbox.live, "select count(*) from t") == "2\n");
   }
+  REQUIRE(inbox.docker.running("web"));
+}
+
+TEST_CASE("a dump of PostgreSQL that is dropped is played into its server", "[inbox]") {
+  const std::string bin = postgres_programs();
+  if (bin.empty()) {
+    WARN("left out: PostgreSQL is not installed (./dev deps test does that)");
+    return;
+  }
+  Inboxed inbox;
+  const Postgres database(bin);
+  database.sql("app", "create table t(x int); insert into t select generate_series(1, 10000)");
+  const std::string dump =
+      run_process({database.tool("pg_dump", {"--clean", "--if-exists", "app"}), "/", {}, 0}).out;
+  REQUIRE(dump.size() > 10'000);
+  write_file(inbox.work.path("plain"), dump);
+  const std::string packed = run_tool({"gzip", "-c", inbox.work.path("plain")}).out;
+  std::string restore;
+  for (const std::string& word :
+       database.tool("psql", {"-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", "app", "-f"})) {
+    restore += "\"" + word + "\", ";
+  }
+  inbox.write_config(inbox.section("stop = [\"web\"]\nrestore = [" + restore + "\"{file}\"]\n"));
+  inbox.start();
+
+  database.sql("app", "delete from t where x > 10");
+  inbox.drop("app.sql.gz", packed);
+  inbox.wait_restored("app.sql.gz");
+  REQUIRE(database.sql("app", "select count(*), sum(x) from t") == "10000|50005000\n");
+  REQUIRE(inbox.docker.changes() == Calls{"stop web", "start web"});
+
+  // One that ends in the middle changes nothing, because it is one transaction.
+  database.sql("app", "delete from t where x > 10");
+  inbox.drop("bad.sql", dump.substr(0, dump.size() / 2) + "\nnonsense;\n");
+  inbox.wait_failed("bad.sql");
+  CHECK_THAT(read_file(inbox.failed("bad.sql.log")), Contains("exit status 3"));
+  REQUIRE(database.sql("app", "select count(*) from t") == "10\n");
   REQUIRE(inbox.docker.running("web"));
 }
 
