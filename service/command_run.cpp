@@ -79,9 +79,9 @@ Result<CommandEnd> run_to_end(const CommandRun& run, const std::function<bool()>
   return end;
 }
 
-size_t kill_by_environment(const std::string& name, const std::string& value) {
+namespace {
+size_t kill_with(const std::string& wanted) {
   constexpr size_t kEnvironmentMax = 4 << 20;
-  const std::string wanted = '\0' + name + "=" + value + '\0';
   auto proc = open_directory("/proc");
   if (!proc.ok()) return 0;
   auto names = list_names(proc->get());
@@ -100,6 +100,19 @@ size_t kill_by_environment(const std::string& name, const std::string& value) {
     pollfd ended{process.get(), POLLIN, 0};
     ::poll(&ended, 1, 5000);
     ++killed;
+  }
+  return killed;
+}
+}  // namespace
+
+size_t kill_by_environment(const std::string& name, const std::string& value) {
+  constexpr int kRounds = 10;  // each finds what those of the one before started meanwhile
+  const std::string wanted = '\0' + name + "=" + value + '\0';
+  size_t killed = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const size_t now = kill_with(wanted);
+    if (now == 0) break;
+    killed += now;
   }
   return killed;
 }

@@ -139,6 +139,7 @@ bool InboxRun::was_restored_before() const {
 }
 
 Status InboxRun::check_database(const InboxConfig& config) {
+  TRY(InboxReplace::open(config.replace, job().id));  // whether it can be replaced at all
   TRY(check_sqlite_apart(unpacked_path(), config.timeout_ns, tools_.stopping));
   say("PRAGMA integrity_check: ok");
   return {};

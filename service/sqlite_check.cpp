@@ -1,10 +1,14 @@
 #include "service/sqlite_check.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 
+#include "base/fd.h"
+#include "base/fs.h"
 #include "base/path.h"
 #include "service/command_run.h"
 #include "service/words.h"
@@ -66,6 +70,15 @@ int run_sqlite_check(const std::string& path) {
 
 Status check_sqlite_apart(const std::string& path, int64_t timeout_ns,
                           const std::function<bool()>& stop) {
+  // SQLite takes a file of a few bytes for an empty database.
+  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) return errno_error(errno, "opening the database to check it");
+  std::string head(kMagic.size(), '\0');
+  TRY_ASSIGN(const size_t got, pread_full(fd.get(), head.data(), head.size(), 0));
+  if (got < head.size() || head != kMagic) {
+    return make_error(ErrorCode::kDamaged, "it is not a database of SQLite");
+  }
   CommandRun run;
   run.args = {"/proc/self/exe", kSqliteCheckCommand, path};
   run.timeout_ns = timeout_ns;
