@@ -39,6 +39,15 @@ std::vector<std::string> environment_with(const Environment& added) {
   return variables;
 }
 
+// As exec() wants them: with a null behind the last.
+std::vector<char*> pointers_to(const std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
+  for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
 // What posix_spawn wants, freed in any case.
 struct SpawnActions {
   posix_spawn_file_actions_t files{};
@@ -92,15 +101,8 @@ Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipe
   ::posix_spawnattr_setpgroup(&actions.attributes, 0);
   ::posix_spawnattr_setflags(
       &actions.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-  std::vector<char*> argv;
-  argv.reserve(args.size() + 1);
-  for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
-  argv.push_back(nullptr);
   const std::vector<std::string> variables = environment_with(added);
-  std::vector<char*> envp;
-  envp.reserve(variables.size() + 1);
-  for (const std::string& variable : variables) envp.push_back(const_cast<char*>(variable.c_str()));
-  envp.push_back(nullptr);
+  const std::vector<char*> argv = pointers_to(args), envp = pointers_to(variables);
   pid_t pid = -1;
   const int failed =
       ::posix_spawnp(&pid, argv[0], &actions.files, &actions.attributes, argv.data(), envp.data());
