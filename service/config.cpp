@@ -4,7 +4,6 @@
 #include <charconv>
 
 #include "service/config_reader.h"
-#include "service/docker.h"
 #include "service/inbox_rules.h"
 
 namespace holdfast {

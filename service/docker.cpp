@@ -24,16 +24,6 @@ Error api_error(const HttpAnswer& answer, const std::string& doing) {
 }
 }  // namespace
 
-Result<std::string> docker_socket_of(const std::string& text) {
-  constexpr std::string_view kScheme = "unix://";
-  std::string path = text.starts_with(kScheme) ? text.substr(kScheme.size()) : text;
-  if (path.starts_with("/")) return path;
-  return make_error(ErrorCode::kUsage,
-                    "is \"" + display_path(text) +
-                        "\"; it has to be the API's Unix socket, like \"/var/run/docker.sock\" or "
-                        "\"unix:///run/podman/podman.sock\"");
-}
-
 Result<bool> DockerApi::is_running(const std::string& container) const {
   const std::string doing = "asking for the container " + display_path(container);
   auto answer = http_ask(socket_, "GET", "/containers/" + percent_encode(container) + "/json",

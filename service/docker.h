@@ -29,8 +29,4 @@ class DockerApi {
   std::function<bool()> cancelled_;
 };
 
-// What a configuration or DOCKER_HOST says as the path of a socket: "unix:///run/docker.sock" or
-// the path itself. kUsage: it is neither.
-Result<std::string> docker_socket_of(const std::string& text);
-
 }  // namespace holdfast

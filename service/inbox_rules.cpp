@@ -7,6 +7,7 @@
 #include <ctime>
 #include <tuple>
 
+#include "base/path.h"
 #include "service/words.h"
 
 namespace holdfast {
@@ -123,6 +124,16 @@ std::string filed_name(const std::string& name, int64_t now_wall_ns, unsigned at
   const std::string filed =
       time + (attempt > 1 ? std::to_string(attempt) + "-" : std::string()) + name;
   return filed.substr(0, kNameBytesMax);
+}
+
+Result<std::string> docker_socket_of(const std::string& text) {
+  constexpr std::string_view kScheme = "unix://";
+  std::string path = text.starts_with(kScheme) ? text.substr(kScheme.size()) : text;
+  if (path.starts_with("/")) return path;
+  return make_error(ErrorCode::kUsage,
+                    "is \"" + display_path(text) +
+                        "\"; it has to be the API's Unix socket, like \"/var/run/docker.sock\" or "
+                        "\"unix:///run/podman/podman.sock\"");
 }
 
 }  // namespace holdfast

@@ -49,4 +49,8 @@ std::string words_for_command(const std::vector<std::string>& command);
 // to what a file name may be, with room for ".replaced" at its end.
 std::string filed_name(const std::string& name, int64_t now_wall_ns, unsigned attempt);
 
+// What a configuration or DOCKER_HOST says as the path of a socket: "unix:///run/docker.sock" or
+// the path itself. kUsage: it is neither.
+Result<std::string> docker_socket_of(const std::string& text);
+
 }  // namespace holdfast

@@ -205,4 +205,48 @@ CLI::App* add_run_dump(CLI::App& app, Arguments& arguments) {
   return run_dump;
 }
 
+void add_options_of_all(CLI::App& app, Arguments& arguments) {
+  app.set_version_flag("--version", "holdfast " HOLDFAST_VERSION);
+  app.add_option("--state", arguments.state, "the state directory")->envname("HOLDFAST_STATE");
+  app.add_option("--config", arguments.config_file, "holdfast.toml")->envname("HOLDFAST_CONFIG");
+  app.add_flag("--json", arguments.json, "JSON instead of text")->envname("HOLDFAST_JSON");
+  app.add_flag("-q,--quiet", arguments.quiet, "say less")->envname("HOLDFAST_QUIET");
+  app.add_flag("-v,--verbose", arguments.verbose, "say more")->envname("HOLDFAST_VERBOSE");
+  app.require_subcommand(1);
+}
+
+CLI::App* add_watch(CLI::App& app, Arguments& arguments) {
+  auto* watch = app.add_subcommand("watch", "the service, in the foreground")->fallthrough();
+  watch->add_option("DIR", arguments.watch, "[NAME=]DIR to watch; may be given again");
+  watch->add_option("--exclude", arguments.excludes, "gitignore pattern; may be given again")
+      ->take_all()
+      ->allow_extra_args(false);  // else it would swallow the DIR after it
+  watch->add_option("--scrub-every", arguments.scrub_every,
+                    "verify everything this often (30d), or off");
+  watch->add_option("--scrub-rate", arguments.scrub_rate, "reading no faster than this (20MB/s)");
+  watch->add_option("--snapshot-every", arguments.snapshot_every,
+                    "take a snapshot this often, and keep the newest 24 of those");
+  watch
+      ->add_option("--backend", arguments.backend,
+                   "what tells of changes: auto (the best that works), fanotify, inotify, poll")
+      ->envname("HOLDFAST_BACKEND");
+  watch->footer("Example: holdfast watch uploads=/data/uploads /etc --exclude '*.tmp'");
+  return watch;
+}
+
+std::pair<CLI::App*, CLI::App*> add_mending(CLI::App& app) {
+  auto* rebuild =
+      app.add_subcommand("rebuild", "make the journal anew from the packs")->fallthrough();
+  rebuild->footer(
+      "For a journal that is damaged or gone. No service may be running; the old journal is kept.\n"
+      "Example: holdfast rebuild");
+  auto* repair =
+      app.add_subcommand("repair", "save all that is sound of a damaged state")->fallthrough();
+  repair->footer(
+      "No service may be running. What is replaced is kept in the state's directory damaged.\n"
+      "Exit code 3: damage was found, and nothing is lost. 5: something is, and is named.\n"
+      "Example: holdfast repair");
+  return {rebuild, repair};
+}
+
 }  // namespace holdfast

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "service/api.h"
@@ -38,5 +39,8 @@ void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Comman
 void add_truth_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands);
 void add_export(CLI::App& app, Arguments& arguments);
 CLI::App* add_run_dump(CLI::App& app, Arguments& arguments);
+void add_options_of_all(CLI::App& app, Arguments& arguments);
+CLI::App* add_watch(CLI::App& app, Arguments& arguments);
+std::pair<CLI::App*, CLI::App*> add_mending(CLI::App& app);  // rebuild, repair
 
 }  // namespace holdfast

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include <filesystem>
 #include <random>
@@ -210,7 +211,9 @@ TEST_CASE("a service that has the volume under another path knows it by itself",
   const TestJson json = s.holdfast.json({"seed", s.image, elsewhere});
   REQUIRE(json.at("root") == "data");
   REQUIRE(s.holdfast.text({"cat", "data:a"}) == "one");
-  REQUIRE(s.holdfast.json({"status"}).at("roots").size() == 1);
+  const TestJson roots = s.holdfast.json({"status"}).at("roots");
+  REQUIRE(std::count_if(roots.begin(), roots.end(),
+                        [](const TestJson& root) { return root.at("path") != ""; }) == 1);
 }
 
 TEST_CASE("a directory in no root becomes one, and is watched from then on", "[seed]") {
