@@ -372,7 +372,9 @@ Status Seeder::read_contents() {
         reading->ctime_ns == item.image->ctime_ns && reading->inode == item.image->inode) {
       item.image_value = SeedValue{FileType::kFile, reading->hash};
       item.reading = reading;
-    } else if (item.volume) {  // else it is read when it is copied
+    } else {
+      // Before it is copied, too: a run that is killed in between has to leave behind what it put
+      // there, or the next one, of another image, would take that for a person's.
       of_image.push_back(&item);
     }
   }
