@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <algorithm>
 
+#include <algorithm>
 #include <filesystem>
 #include <random>
 

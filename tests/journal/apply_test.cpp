@@ -1,4 +1,6 @@
 // What each kind of record does to the tables.
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "tests/journal/journal_fixture.h"
 
@@ -92,9 +94,15 @@ TEST_CASE_METHOD(JournalFixture, "roots are registered, and found again with a n
   service.note = "/other";
   append(service);
   REQUIRE(must(journal->roots(reader())).size() == 2);
+  // Without a path it is a virtual one.
+  service.root = new_node();
+  service.name = "virtual";
   service.note.clear();
-  REQUIRE(try_append(service).error().code == ErrorCode::kUsage);
-  txn.reset();
+  append(service);
+  roots = must(journal->roots(reader()));
+  REQUIRE(roots.size() == 3);
+  REQUIRE(std::count_if(roots.begin(), roots.end(),
+                        [](const Root& each) { return each.is_virtual(); }) == 1);
 }
 
 TEST_CASE_METHOD(JournalFixture, "create, modify, delete", "[journal]") {
