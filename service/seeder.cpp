@@ -43,7 +43,7 @@ ApiRequest Seeder::request(const std::string& method, const std::string& path) c
 }
 
 // The last line that is not about progress.
-Result<Json> Seeder::ask_json(ApiRequest request) {
+Result<Json> Seeder::ask_json(const ApiRequest& request) {
   Json answer;
   TRY(ask_(request, false, [&](std::string_view line) {
     Json json = Json::parse(line, nullptr, false);

@@ -125,7 +125,7 @@ class Seeder {
   std::string words() const;
   std::string manifest_path() const;
 
-  Result<Json> ask_json(ApiRequest request);
+  Result<Json> ask_json(const ApiRequest& request);
   ApiRequest request(const std::string& method, const std::string& path) const;
 
   const Ask ask_;

@@ -23,7 +23,7 @@ struct ServiceOptions {
   ScrubOptions scrub;
   std::optional<RetentionPolicy> retention;  // none: nothing is pruned by itself
   JobOptions jobs;
-  std::vector<InboxConfig> inboxes;          // as checked_inboxes() gives them
+  std::vector<InboxConfig> inboxes;  // as checked_inboxes() gives them
   Backend backend = Backend::kAuto;
 };
 
