@@ -73,8 +73,10 @@ struct TarWriter::Impl {
 
   ~Impl() {
     if (handle == nullptr) return;
-    // Without the end of the archive: who has not called finish() has not written it all.
-    archive_write_fail(handle);
+    // Without the end of the archive: who has not called finish() has not written it all. It is
+    // closed nevertheless, because libarchive frees its buffer there and nowhere else.
+    write = [](std::string_view) { return false; };
+    archive_write_close(handle);
     archive_write_free(handle);
   }
   static la_ssize_t on_write(archive*, void* context, const void* bytes, size_t size) {
