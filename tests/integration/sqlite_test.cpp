@@ -95,7 +95,7 @@ uint64_t read_progress(const std::string& path) {
 
 double seconds_of_writing() {
   const char* text = std::getenv("HOLDFAST_SQLITE_SECONDS");
-  return text != nullptr ? std::atof(text) : 15;
+  return text != nullptr ? std::atof(text) : 8;
 }
 
 // A writer at full speed; each version has to be its first N transactions, and at least those that
