@@ -23,7 +23,7 @@ inline std::string postgres_programs() {
   std::error_code none;
   for (const auto& version : std::filesystem::directory_iterator("/usr/lib/postgresql", none)) {
     const std::string bin = version.path().string() + "/bin";
-    if (exists(bin + "/postgres")) newest = std::max(newest, bin);
+    if (exists(bin + "/postgres") && exists(bin + "/pgbench")) newest = std::max(newest, bin);
   }
   return newest;
 }
@@ -81,6 +81,21 @@ class Postgres {
     INFO("psql said: " << said.err);
     REQUIRE(said.exit_code == 0);
     return said.out;
+  }
+  // Row counts and checksums of all that pgbench made.
+  std::string sums() const {
+    std::string all;
+    for (const char* table : {"accounts", "branches", "tellers"}) {
+      all +=
+          sql("app", std::string("select count(*), sum(hashtext(t::text)::bigint) from pgbench_") +
+                         table + " t");
+    }
+    return all;
+  }
+  std::string words(const std::string& name, const std::vector<std::string>& args) const {
+    std::string joined;
+    for (const std::string& word : tool(name, args)) joined += (joined.empty() ? "" : " ") + word;
+    return joined;
   }
 
  private:
