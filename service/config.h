@@ -85,7 +85,7 @@ struct Config {
   std::optional<HttpConfig> http;
   std::vector<DumpConfig> dumps;
   std::vector<InboxConfig> inboxes;
-  // Sections that are there and valid but have no effect in this version: "http", "inbox", ... The
+  // Sections that are there and valid but have no effect in this version: "http", "alerts". The
   // service says so when it starts, because a person relies on what the file says.
   std::vector<std::string> not_yet;
 };
