@@ -33,6 +33,7 @@ constexpr const char* kCapabilities =
 // What an event of the queue counts for in FIONREAD, however long it really is (the kernel's
 // fanotify_ioctl(): FAN_EVENT_METADATA_LEN).
 constexpr uint64_t kQueuedEventBytes = 24;
+constexpr unsigned kNoMemoryWaitMaxUs = 10'000;
 
 Error unsupported(int sys_errno, const std::string& message) {
   return {ErrorCode::kUnsupported, sys_errno, message};
@@ -83,7 +84,9 @@ Error handle_error(int sys_errno) {
                      doing + ": this file system cannot (" + std::strerror(sys_errno) + ")");
 }
 
-// `handle` as file_handle_of() gives it.
+// `handle` as file_handle_of() gives it. While a directory is being removed, Linux (seen with ext4
+// on 6.18) answers ENOMEM for a moment, and then ESTALE: a lack of memory is believed when it
+// lasts.
 Fd open_handle(int root_fd, std::string_view handle) {
   alignas(file_handle) char space[sizeof(file_handle) + MAX_HANDLE_SZ];
   auto* kernel_handle = reinterpret_cast<file_handle*>(space);
@@ -92,7 +95,11 @@ Fd open_handle(int root_fd, std::string_view handle) {
   kernel_handle->handle_bytes = static_cast<unsigned>(bytes);
   std::memcpy(&kernel_handle->handle_type, handle.data(), sizeof(int));
   std::memcpy(kernel_handle->f_handle, handle.data() + sizeof(int), bytes);
-  return Fd(::open_by_handle_at(root_fd, kernel_handle, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  for (unsigned wait_us = 20;; wait_us *= 2) {
+    Fd fd(::open_by_handle_at(root_fd, kernel_handle, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (fd || errno != ENOMEM || wait_us > kNoMemoryWaitMaxUs) return fd;
+    ::usleep(wait_us);
+  }
 }
 
 uint8_t what_of(uint64_t mask) {

@@ -3,8 +3,12 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <filesystem>
 #include <map>
+#include <thread>
 
 #include "base/fs.h"
 #include "temp_tree.h"
@@ -167,6 +171,35 @@ TEST_CASE("a reader that is away for long loses nothing", "[fanotify]") {
     if ((seen.hint.what & kWhatClosed) != 0 && seen.name == "f" + std::to_string(next)) ++next;
   }
   CHECK(next == kFiles);
+}
+
+TEST_CASE("directories that strangers remove meanwhile are no overflow", "[fanotify]") {
+  const TempTree tree, strangers;
+  const auto watcher = make_watcher(tree);
+  if (!watcher) return;
+  REQUIRE(watcher->add_dir(NodeId{1}, tree.open_dir("").get()).ok());
+  std::atomic<bool> done{false};
+  const auto churn = [&](const std::string& top) {
+    while (!done) {
+      std::error_code ignored;
+      std::filesystem::create_directories(top + "/a/b/c", ignored);
+      ::mknod((top + "/a/b/c/f").c_str(), S_IFREG | 0600, 0);
+      std::filesystem::rename(top + "/a/b", top + "/a/z", ignored);
+      std::filesystem::remove_all(top, ignored);
+    }
+  };
+  std::thread one(churn, strangers.path("one")), two(churn, strangers.path("two"));
+  size_t overflows = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < end) {
+    for (const SeenHint& seen : drain_all(*watcher)) {
+      if (seen.hint.kind == HintKind::kOverflow) ++overflows;
+    }
+  }
+  done = true;
+  one.join();
+  two.join();
+  CHECK(overflows == 0);
 }
 
 TEST_CASE("a writer that never rests cannot keep fanotify's drain() from returning", "[fanotify]") {
