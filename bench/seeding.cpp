@@ -26,7 +26,9 @@ Status sync(const std::string& image, const std::string& volume, Comparison* com
 Status measure_seed(Bench& bench) {
   TRY_ASSIGN(Corpus* const image, bench.corpus("S"));
   const std::string state = bench.fresh("state-seed");
-  const std::string volume = bench.fresh("volume-seed"), copy = bench.fresh("volume-rsync");
+  // Without a service the root is named after the directory; services of the benchmark call it so.
+  const std::string volume = bench.fresh("volume-seed") + "/tree",
+                    copy = bench.fresh("volume-rsync");
   Comparison first{"first seed of S", "seed.first", "rsync -avu", std::nullopt, {}, {}};
   say("first seed of S");
   settle();
@@ -44,9 +46,7 @@ Status measure_seed(Bench& bench) {
         {},
         {}};
     ServiceRun service;
-    if (watched) {
-      TRY(service.start(bench.options().program, state, "volume-seed=" + volume));
-    }
+    if (watched) TRY(service.start(bench.options().program, state, volume));
     for (size_t pair = 1; pair <= bench.options().pairs; ++pair) {
       say(nothing.name + ", pair " + std::to_string(pair));
       settle();
