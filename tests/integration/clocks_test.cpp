@@ -21,7 +21,7 @@ constexpr int64_t kSecond = 1'000'000'000;
 
 // Where Debian's package libfaketime has it; "" says in the output why the test is left out.
 std::string faketime_library() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef HOLDFAST_BINARY_SANITIZED
   WARN("left out: a sanitizer's runtime must come first, and does not bear libfaketime before it");
   return "";
 #else

@@ -46,7 +46,7 @@ uint64_t from_env(const char* name, uint64_t otherwise) {
 
 // A sanitizer's own memory is not ours.
 void require_small(Holdfast& holdfast) {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef HOLDFAST_BINARY_SANITIZED
   const uint64_t bytes = memory_of(holdfast.service().pid(), "RssAnon");
   REQUIRE(bytes > 0);
   REQUIRE(bytes < kAnonymousBytesMax);
