@@ -165,8 +165,10 @@ TEST_CASE("hard 15: a file written and set back to its old mtime is found", "[ha
   w.mark();
   const timespec mtime = mtime_of(w.in("file"));
   const bool same_size = GENERATE(true, false);
+  w.holdfast.service().signal(SIGSTOP);  // else it may see the one before the other
   write_file(w.in("file"), same_size ? "behind" : "something longer");
   set_mtime_of(w.in("file"), mtime);
+  w.holdfast.service().signal(SIGCONT);
   w.holdfast.flush();
   const TestJson last = w.last_of("file");
   REQUIRE(last.at("kind") == "modify");
