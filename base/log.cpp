@@ -37,10 +37,10 @@ class SpdlogLog final : public Log {
     logger_.set_error_handler(
         [](const std::string&) {});  // a closed stderr must not stop the service
   }
-  void write(LogLevel level, std::string_view message) override {
-    const LevelText at = level_text(level);
+  void write(const LogEvent& event) override {
+    const LevelText at = level_text(event.level);
     if (!logger_.should_log(at.level)) return;
-    const std::string line = at.text + display_text(message);
+    const std::string line = at.text + display_text(event.message);
     logger_.log(at.level, spdlog::string_view_t(line.data(), line.size()));
   }
 

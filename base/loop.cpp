@@ -28,7 +28,9 @@ struct Loop::Handles {
   uv_loop_t loop{};
   uv_async_t async{};
   uv_timer_t timer{};
+  uv_timer_t ticker{};
   std::function<void()> on_wake;
+  std::function<void()> on_tick;
   std::vector<std::unique_ptr<Poll>> polls;
   std::vector<std::unique_ptr<Signal>> signals;
 };
@@ -40,12 +42,13 @@ Result<std::unique_ptr<Loop>> Loop::create() {
   Handles& handles = *loop->handles_;
   if (int code = uv_loop_init(&handles.loop); code != 0)
     return uv_error(code, "starting the event loop");
-  handles.async.data = handles.timer.data = &handles;
+  handles.async.data = handles.timer.data = handles.ticker.data = &handles;
   uv_async_init(&handles.loop, &handles.async, [](uv_async_t* async) {
     auto& woken = *static_cast<Handles*>(async->data);
     if (woken.on_wake) woken.on_wake();
   });
   uv_timer_init(&handles.loop, &handles.timer);
+  uv_timer_init(&handles.loop, &handles.ticker);
   return loop;
 }
 
@@ -53,6 +56,7 @@ Loop::~Loop() {
   Handles& handles = *handles_;
   uv_close(base_of(&handles.async), nullptr);
   uv_close(base_of(&handles.timer), nullptr);
+  uv_close(base_of(&handles.ticker), nullptr);
   for (auto& poll : handles.polls) uv_close(base_of(&poll->handle), nullptr);
   for (auto& signal : handles.signals) uv_close(base_of(&signal->handle), nullptr);
   uv_run(&handles.loop, UV_RUN_DEFAULT);
@@ -114,6 +118,16 @@ void Loop::set_timer(int64_t delay_ns) {
         if (woken.on_wake) woken.on_wake();
       },
       delay_ms, 0);
+}
+
+Status Loop::every(int64_t interval_ns, std::function<void()> callback) {
+  handles_->on_tick = std::move(callback);
+  const auto interval_ms = static_cast<uint64_t>((interval_ns + 999'999) / 1'000'000);
+  const int code = uv_timer_start(
+      &handles_->ticker, [](uv_timer_t* timer) { static_cast<Handles*>(timer->data)->on_tick(); },
+      interval_ms, interval_ms);
+  if (code != 0) return uv_error(code, "starting a timer");
+  return {};
 }
 
 void Loop::run() { uv_run(&handles_->loop, UV_RUN_DEFAULT); }

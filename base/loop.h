@@ -26,6 +26,8 @@ class Loop {
   void wake();  // any thread; several wakes may become one call
   // One timer: calls on_wake's callback after that time; a new call replaces it; negative: none.
   void set_timer(int64_t delay_ns);
+  // Calls back every so often, as long as the loop runs; once a loop.
+  Status every(int64_t interval_ns, std::function<void()> callback);
   void run();
   void stop();
 

@@ -21,6 +21,7 @@ struct RetentionPolicy {
   int64_t all_ns = 48LL * 3600 * 1'000'000'000;
   uint32_t hourly = 0, daily = 0, weekly = 0, monthly = 0;
   uint32_t last = 1;
+  bool operator==(const RetentionPolicy&) const = default;
 };
 // Nothing that anybody would miss: for who asks for `prune` and has no policy.
 inline constexpr RetentionPolicy kDefaultRetention{48LL * 3600 * 1'000'000'000, 72, 30, 12, 12, 7};

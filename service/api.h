@@ -22,6 +22,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -85,6 +86,7 @@ class Api {
   void tell_scrub(std::function<ScrubState()> scrub) { scrub_ = std::move(scrub); }
   // The dumps that this service makes, from now on.
   void tell_dumps(const std::vector<DumpConfig>& dumps) {
+    const std::lock_guard lock(told_mutex_);
     dumps_ = dumps;
     dumps_since_ns_ = clock_.wall_ns();
   }
@@ -94,6 +96,7 @@ class Api {
   }
   // This process's pruner and the policy of its configuration; without one, a request has its own.
   void tell_pruner(Pruner& pruner, const RetentionPolicy& policy) {
+    const std::lock_guard lock(told_mutex_);
     pruner_ = &pruner;
     policy_ = policy;
   }
@@ -131,9 +134,10 @@ class Api {
   Gate& gate_;
   const Clock& clock_;
   std::function<ScrubState()> scrub_;
+  std::function<Json(std::vector<std::string>&)> inboxes_;
+  std::mutex told_mutex_;  // of what follows: a new configuration may change it
   std::vector<DumpConfig> dumps_;
   int64_t dumps_since_ns_ = 0;
-  std::function<Json(std::vector<std::string>&)> inboxes_;
   Pruner* pruner_ = nullptr;
   RetentionPolicy policy_ = kDefaultRetention;
 };

@@ -83,15 +83,20 @@ std::optional<std::string> prune_mark_flaw(const std::string& state_dir) {
 
 Status Api::prune(const ApiRequest& request, ApiSink& sink) {
   PruneOptions options;
-  options.policy = policy_;
+  Pruner* of_service = nullptr;
+  {
+    const std::lock_guard lock(told_mutex_);
+    options.policy = policy_;
+    of_service = pruner_;
+  }
   options.dry_run = request.flag("dry_run");
   TRY(read_policy(request, options.policy));
   if (const std::string grace = request.get("grace"); !grace.empty()) {
     TRY_ASSIGN(options.grace_ns, parse_duration_ns(grace));
   }
   std::optional<Pruner> own;
-  if (pruner_ == nullptr) own.emplace(state_, gate_, clock_);
-  Pruner& pruner = pruner_ != nullptr ? *pruner_ : *own;
+  if (of_service == nullptr) own.emplace(state_, gate_, clock_);
+  Pruner& pruner = of_service != nullptr ? *of_service : *own;
   Result<PruneResult> result = PruneResult{};
   with_progress(
       sink,
@@ -158,7 +163,8 @@ void PruneSchedule::prune() {
   const auto result = pruner_.run(options);
   if (!result.ok()) {
     if (result.error().code != ErrorCode::kInterrupted) {
-      log_.error("pruning: " + result.error().message);
+      const std::string text = "pruning: " + result.error().message;
+      log_.write({LogLevel::kError, LogKind::kJobFailed, text, "", "", 0});
     }
     return;
   }

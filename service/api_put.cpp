@@ -72,10 +72,17 @@ Status Api::dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::str
                              {"lag_ms", 0},
                              {"degraded", Json::array()}});
   }
-  TRY_ASSIGN(const auto states, dump_states(*state_.journal, txn, dumps_));
+  std::vector<DumpConfig> dumps;
+  int64_t dumps_since_ns = 0;
+  {
+    const std::lock_guard lock(told_mutex_);
+    dumps = dumps_;
+    dumps_since_ns = dumps_since_ns_;
+  }
+  TRY_ASSIGN(const auto states, dump_states(*state_.journal, txn, dumps));
   json["dumps"] = Json::array();
   for (const DumpState& state : states) {
-    const auto config = std::find_if(dumps_.begin(), dumps_.end(), [&](const DumpConfig& dump) {
+    const auto config = std::find_if(dumps.begin(), dumps.end(), [&](const DumpConfig& dump) {
       return dump.name == state.name;
     });
     const auto attempt_json = [](const std::optional<DumpState::Attempt>& attempt) {
@@ -91,9 +98,9 @@ Status Api::dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::str
                {"last_good", attempt_json(state.good)},
                {"last", attempt_json(state.last)}};
     // One that is not configured any more is nobody's problem.
-    const bool wanted = dumps_.empty() || config != dumps_.end();
-    const auto problem = wanted ? dump_problem(state, config == dumps_.end() ? nullptr : &*config,
-                                               clock_.wall_ns(), dumps_since_ns_)
+    const bool wanted = dumps.empty() || config != dumps.end();
+    const auto problem = wanted ? dump_problem(state, config == dumps.end() ? nullptr : &*config,
+                                               clock_.wall_ns(), dumps_since_ns)
                                 : std::nullopt;
     if (problem) problems.push_back(*problem);
     entry["problem"] = problem ? Json(to_utf8_lossy(*problem)) : Json(nullptr);

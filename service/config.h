@@ -53,12 +53,14 @@ struct DumpConfig {
   int64_t timeout_ns = 3'600'000'000'000;
   uint32_t shrink_percent = 50;  // less than this share of the last good one is no good one; 0: off
   std::string restore;           // a shell command that takes the content; "": not said
+  bool operator==(const DumpConfig&) const = default;
 };
 
 struct SnapshotConfig {
   std::vector<std::string> pre, post;  // commands around a snapshot; empty: none
   int64_t hook_timeout_ns = 60'000'000'000;
   uint32_t keep = 24;  // of those that the service takes by its schedule
+  bool operator==(const SnapshotConfig&) const = default;
 };
 
 struct InboxConfig {
@@ -72,6 +74,7 @@ struct InboxConfig {
   int64_t stop_timeout_ns = 30'000'000'000;
   int64_t settle_ns = 5'000'000'000;
   unsigned line = 0;  // of this [[inbox]]
+  bool operator==(const InboxConfig&) const = default;
 };
 
 struct Config {

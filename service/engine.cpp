@@ -262,7 +262,9 @@ Status Engine::commit() {
   batch_committed();
   pipeline_.pending().release_committed(claimed_);
   claimed_.clear();
-  if (!last_problem_.empty()) log_.info("writing works again");
+  if (!last_problem_.empty()) {
+    log_.write({LogLevel::kInfo, LogKind::kStateWorks, "writing works again", "", "", 0});
+  }
   last_problem_.clear();
   if (on_commit && last.value != 0) on_commit(last);
   return state_.store->after_commit();
@@ -276,7 +278,9 @@ void Engine::fail_batch(const Error& cause) {
     error.message = "the disk of the state " + state_.dir + " is full (" + cause.message +
                     "); free some space, and watching goes on by itself";
   }
-  if (error.message != last_problem_) log_.error(error.message);
+  if (error.message != last_problem_) {
+    log_.write({LogLevel::kError, LogKind::kStateFailed, error.message, "", "", 0});
+  }
   last_problem_ = error.message;
   batch_.reset();
   batch_undone();
@@ -349,7 +353,8 @@ void Engine::drain_watchers() {
     ++arrivals_;  // for all that is known
     const std::string note =
         "the kernel's event queue overflowed; the whole tree is looked at again";
-    log_.warn(root->spec.name + ": " + note);
+    const std::string text = root->spec.name + ": " + note;
+    log_.write({LogLevel::kWarn, LogKind::kGap, text, root->spec.name, "", 0});
     if (auto told = journal_gap(index, note); !told.ok()) fail_batch(told.error());
   }
 }

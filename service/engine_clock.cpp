@@ -74,7 +74,8 @@ Status Engine::begin_clocks(const Record& last, bool stopped) {
   if (!step) return {};
   const std::string at_least = step->at_least ? " at least" : "";
   const std::string note = words_for_step(step->amount_ns) + at_least + " while no service ran";
-  log_.warn(note + " (" + words_for_amount(step->amount_ns) + at_least + ")");
+  const std::string text = note + " (" + words_for_amount(step->amount_ns) + at_least + ")";
+  log_.write({LogLevel::kWarn, LogKind::kClock, text, "", "", 0});
   return journal_amount(RecordKind::kClockStep, NodeId{}, step->amount_ns, note);
 }
 
@@ -100,7 +101,8 @@ Status Engine::check_clocks() {
     clocks.skew_from_ns = now.boottime_ns + kStepQuietNs;
     clocks.probe_ns = 0;
     for (Clocks::OfRoot& root : clocks.roots) root.writer.reset();
-    log_.warn(words_for_step(*amount_ns) + " (" + words_for_amount(*amount_ns) + ")");
+    const std::string text = words_for_step(*amount_ns) + " (" + words_for_amount(*amount_ns) + ")";
+    log_.write({LogLevel::kWarn, LogKind::kClock, text, "", "", 0});
   }
   if (clocks.step_is_due) {
     TRY(commit());
@@ -150,7 +152,7 @@ Status Engine::probe_clocks() {
   std::string whose = "the file system of " + display_path(roots_[shared[0]]->spec.path);
   if (shared.size() > 1) whose += " and " + std::to_string(shared.size() - 1) + " more";
   const std::string note = words_for_skew(*news, whose);
-  log_.warn(note);
+  log_.write({LogLevel::kWarn, LogKind::kClock, note, "", "", 0});
   const NodeId root = shared.size() == 1 ? roots_[shared[0]]->root.node : NodeId{};
   return journal_amount(RecordKind::kClockSkew, root, news->amount_ns, note);
 }
@@ -182,7 +184,7 @@ Status Engine::note_stamp(const Look& look, const FileStat& stat, const std::opt
   const RootState& root = *roots_[look.root];
   const std::string note =
       words_for_skew(*news, "who stamps the files of " + display_path(root.spec.path));
-  log_.warn(note);
+  log_.write({LogLevel::kWarn, LogKind::kClock, note, "", "", 0});
   return journal_amount(RecordKind::kClockSkew, root.root.node, news->amount_ns, note);
 }
 
@@ -226,7 +228,7 @@ Status Engine::finish_offline() {
                               (*amount_ns < 0 ? "back" : "forward") + " by " +
                               words_for_duration(std::abs(*amount_ns)) +
                               " (another time zone?); their contents were read and are the same";
-    log_.warn(words);
+    log_.write({LogLevel::kWarn, LogKind::kClock, words, roots_[i]->spec.name, "", 0});
     TRY(journal_amount(RecordKind::kVolumeTimeShift, roots_[i]->root.node, *amount_ns, words));
   }
   return {};

@@ -227,11 +227,15 @@ void Engine::tell(const Record& record) {
                              verdict_name(record.verdict) + " (@" +
                              std::to_string(record.seq.value) + ")" +
                              (record.note.empty() ? "" : ": " + record.note);
+    LogEvent event{LogLevel::kWarn, LogKind::kSuspicion, text, root->spec.name, path,
+                   record.seq.value};
+    const std::string advice = text + "; holdfast verify --heal brings the last good version back";
     if (is_corruption(record.verdict)) {
-      log_.error(text + "; holdfast verify --heal brings the last good version back");
-    } else {
-      log_.warn(text);
+      event.level = LogLevel::kError;
+      event.kind = LogKind::kCorruption;
+      event.message = advice;
     }
+    log_.write(event);
   }
 }
 

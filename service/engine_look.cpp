@@ -177,7 +177,8 @@ Status Engine::root_lost(size_t index, const std::string& why) {
   if (root.lost_why == why) return {};
   root.lost_why = why;
   const std::string note = "the root is lost: " + why + "; nothing is taken as deleted";
-  log_.error(display_path(root.spec.path) + ": " + note);
+  const std::string text = display_path(root.spec.path) + ": " + note;
+  log_.write({LogLevel::kError, LogKind::kRootLost, text, root.spec.name, "", 0});
   return journal_gap(index, note);
 }
 
@@ -185,7 +186,8 @@ Status Engine::root_found(size_t index) {
   RootState& root = *roots_[index];
   if (root.lost_why.empty()) return {};
   root.lost_why.clear();
-  log_.info(display_path(root.spec.path) + " is back, and compared with the journal");
+  const std::string text = display_path(root.spec.path) + " is back, and compared with the journal";
+  log_.write({LogLevel::kInfo, LogKind::kRootBack, text, root.spec.name, "", 0});
   return journal_gap(index, "the root is back; what changed while it was lost is found now");
 }
 

@@ -195,8 +195,10 @@ Result<Record> Engine::finish_put(PutTicket ticket, const GivenContent& given) {
     if (given.rejected) TRY(keep_good_one(record, before));
     TRY(commit());
     if (given.rejected) {
-      log_.warn("ALERT " + root + ":" + display_path(path) + ": what was given is kept as @" +
-                std::to_string(record.seq.value) + " and not taken as good: " + given.note);
+      const std::string text = "ALERT " + root + ":" + display_path(path) +
+                               ": what was given is kept as @" + std::to_string(record.seq.value) +
+                               " and not taken as good: " + given.note;
+      log_.write({LogLevel::kWarn, LogKind::kDumpRejected, text, root, path, record.seq.value});
     }
     return record;
   }();

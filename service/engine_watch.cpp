@@ -135,7 +135,8 @@ Status Engine::tell_degraded(size_t index, const std::string& path) {
   root.recheck_ns = clock_.boottime_ns() + options_.poll_interval_ns;
   if (root.degraded_why == why) return {};
   root.degraded_why = why;
-  log_.error(root.spec.name + ": " + display_path(path) + ": " + why);
+  const std::string text = root.spec.name + ": " + display_path(path) + ": " + why;
+  log_.write({LogLevel::kError, LogKind::kDegraded, text, root.spec.name, path, 0});
   return journal_gap(
       index, "not everything can be watched, the rest is polled " + poll_words() + ": " + why);
 }
@@ -167,7 +168,8 @@ Status Engine::cannot_look(size_t index, NodeId dir, bool recursive, const std::
   const auto [known, added] = root.unlisted.try_emplace(dir, false);
   known->second = known->second || recursive;
   if (!added) return {};
-  log_.warn(root.spec.name + ": " + note);
+  const std::string text = root.spec.name + ": " + note;
+  log_.write({LogLevel::kWarn, LogKind::kGap, text, root.spec.name, "", 0});
   return journal_gap(index, note);
 }
 
@@ -245,7 +247,8 @@ Status Engine::end_degraded(size_t index) {
   if (polls || root.degraded.empty()) return {};
   root.degraded.clear();
   root.degraded_why.clear();
-  log_.info(root.spec.name + ": everything is watched again");
+  const std::string text = root.spec.name + ": everything is watched again";
+  log_.write({LogLevel::kInfo, LogKind::kDegraded, text, root.spec.name, "", 0});
   return journal_gap(index, "everything is watched again; what changed meanwhile was found");
 }
 
@@ -367,7 +370,8 @@ Status Engine::compare_mounts(size_t index, const std::vector<MountPoint>& mount
       const std::string note = display_path(path) + " is hidden by a mount (" + mount.fs_type +
                                "); nothing in it is taken as deleted, and nobody sees what "
                                "changes under it";
-      log_.warn(root.spec.name + ": " + note);
+      const std::string text = root.spec.name + ": " + note;
+      log_.write({LogLevel::kWarn, LogKind::kGap, text, root.spec.name, "", 0});
       TRY(journal_gap(index, note));
     }
     now.emplace(std::move(path), hides);

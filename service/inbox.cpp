@@ -97,6 +97,20 @@ void Inboxes::cancel() {
   if (stop_event_) ::eventfd_write(stop_event_.get(), 1);
 }
 
+void Inboxes::finish() {
+  {
+    std::lock_guard lock(mutex_);
+    finishing_ = true;
+  }
+  if (stop_event_) ::eventfd_write(stop_event_.get(), 1);
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Inboxes::ending() const {
+  std::lock_guard lock(mutex_);
+  return stopping_ || finishing_;
+}
+
 bool Inboxes::stopping() const {
   std::lock_guard lock(mutex_);
   return stopping_;
@@ -131,11 +145,11 @@ bool Inboxes::begin_state() {
 void Inboxes::work() {
   while (!begin_state()) {
     wait(kAgainNs);
-    if (stopping()) return;
+    if (ending()) return;
   }
   run_->recover();
   if (run_->busy()) finish_job();
-  while (!stopping()) {
+  while (!ending()) {
     int64_t wait_ns = kAgainNs;
     if (run_->busy()) {
       finish_job();

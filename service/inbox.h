@@ -36,6 +36,7 @@ class Inboxes {
   Inboxes& operator=(const Inboxes&) = delete;
   // To be called while the engine still answers; returns at once.
   void cancel();
+  void finish();  // returns when what is under way is done, or cannot be; nothing is begun any more
   // One object for each inbox; any thread.
   Json status(std::vector<std::string>& problems) const;
 
@@ -53,6 +54,7 @@ class Inboxes {
   void wait(int64_t ns) const;  // or until something happens
   void wait_for_stop(int64_t ns) const;
   bool stopping() const;
+  bool ending() const;  // or finishing
   Json status_of(const Inbox& inbox, const InboxState& state,
                  std::vector<std::string>& problems) const;
 
@@ -64,7 +66,7 @@ class Inboxes {
   mutable std::mutex mutex_;  // of what follows, but for Inbox::folder
   std::vector<Inbox> inboxes_;
   std::string problem_;  // of all
-  bool stopping_ = false;
+  bool stopping_ = false, finishing_ = false;
   std::unique_ptr<InboxRun> run_;
   std::thread thread_;
 };

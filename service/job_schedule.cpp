@@ -20,6 +20,10 @@ bool is_scheduled(const Snapshot& snapshot) {
          snapshot.tags.end();
 }
 
+void job_failed(Log& log, const std::string& text) {
+  log.write({LogLevel::kError, LogKind::kJobFailed, text, "", "", 0});
+}
+
 // Answers of a few lines, whole.
 class LineSink final : public ApiSink {
  public:
@@ -60,6 +64,15 @@ void JobSchedule::cancel() {
   changed_.notify_all();
 }
 
+void JobSchedule::finish() {
+  {
+    std::lock_guard lock(mutex_);
+    finishing_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
 void JobSchedule::read_last_times() {
   auto read = [&]() -> Status {
     TRY_ASSIGN(const auto txn, state_.env->begin_read());
@@ -85,11 +98,12 @@ void JobSchedule::work() {
       const auto last = last_dump_ns_.find(each.name);
       const auto last_ns = last == last_dump_ns_.end() ? std::nullopt : std::optional(last->second);
       const int64_t now_ns = clock_.wall_ns();
-      if (stopping_) return;
+      if (stopping_ || finishing_) return;
       if (!is_due(last_ns, now_ns, each.every_ns)) continue;
       last_dump_ns_[each.name] = now_ns;
       dump(each);
     }
+    if (finishing_) return;
     const int64_t now_ns = clock_.wall_ns();
     if (options_.snapshot_every_ns &&
         is_due(last_snapshot_ns_, now_ns, *options_.snapshot_every_ns)) {
@@ -97,7 +111,7 @@ void JobSchedule::work() {
       snapshot();
     }
     std::unique_lock lock(mutex_);
-    if (changed_.wait_for(lock, kLookEvery, [&] { return stopping_.load(); })) return;
+    if (changed_.wait_for(lock, kLookEvery, [&] { return stopping_ || finishing_; })) return;
   }
 }
 
@@ -110,11 +124,11 @@ void JobSchedule::dump(const DumpConfig& dump) {
   const auto result = run_dump(
       dump, clock_, [this] { return stopping_.load(); }, send);
   if (!result.ok()) {
-    if (!stopping_) log_.error(result.error().message);
+    if (!stopping_) job_failed(log_, result.error().message);
     return;
   }
   if (!result->good()) {
-    log_.error(words_for_bad_dump(dump.name, result->answer));
+    job_failed(log_, words_for_bad_dump(dump.name, result->answer));
     if (!result->errors.empty()) log_.error(dump.name + " wrote: " + result->errors);
     return;
   }
@@ -127,10 +141,10 @@ void JobSchedule::snapshot() {
   const SnapshotConfig& config = options_.snapshot;
   auto before =
       run_hook("the hook before the snapshot", config.pre, config.hook_timeout_ns, cancelled);
-  if (!before.ok()) log_.error("no snapshot is taken: " + before.error().message);
+  if (!before.ok()) job_failed(log_, "no snapshot is taken: " + before.error().message);
   if (before.ok()) {
     if (auto taken = take_snapshot(); !taken.ok() && !stopping_) {
-      log_.error("taking a snapshot: " + taken.error().message);
+      job_failed(log_, "taking a snapshot: " + taken.error().message);
     }
   }
   // In any case: what was made to pause has to go on.

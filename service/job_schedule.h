@@ -22,6 +22,7 @@ struct JobOptions {
   std::vector<DumpConfig> dumps;
   std::optional<int64_t> snapshot_every_ns;
   SnapshotConfig snapshot;
+  bool operator==(const JobOptions&) const = default;
 };
 
 class JobSchedule {
@@ -31,6 +32,7 @@ class JobSchedule {
   JobSchedule(const JobSchedule&) = delete;
   JobSchedule& operator=(const JobSchedule&) = delete;
   void cancel();
+  void finish();  // returns when what is running is done; nothing is begun any more
 
  private:
   void work();
@@ -50,7 +52,8 @@ class JobSchedule {
   std::optional<int64_t> last_snapshot_ns_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopping_{false};   // and what is running is to be given up
+  std::atomic<bool> finishing_{false};  // nothing is to be begun
   std::thread thread_;
 };
 

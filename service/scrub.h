@@ -25,6 +25,7 @@ namespace holdfast {
 struct ScrubOptions {
   int64_t every_ns = 30LL * 24 * 3600 * 1'000'000'000;  // 0: never
   uint64_t rate_bytes = 20'000'000;                     // a second
+  bool operator==(const ScrubOptions&) const = default;
 };
 
 // Where a scrub stands. Times are wall clock; 0: not yet.

@@ -17,7 +17,9 @@
 #include "base/step_alarm.h"
 #include "service/api.h"
 #include "service/http_server.h"
-#include "service/inbox.h"
+#include "service/parts.h"
+#include "service/state_access.h"
+#include "service/supervisor.h"
 #include "service/words.h"
 
 namespace holdfast {
@@ -173,10 +175,16 @@ Status check_roots(const std::vector<RootSpec>& roots) {
 // The engine's turns on the loop.
 class Turner {
  public:
-  Turner(Engine& engine, ServiceGate& gate, Loop& loop, const Clock& clock)
-      : engine_(engine), gate_(gate), loop_(loop), clock_(clock) {}
+  Turner(Engine& engine, ServiceGate& gate, Loop& loop, const Clock& clock, Supervisor& supervisor)
+      : engine_(engine), gate_(gate), loop_(loop), clock_(clock), supervisor_(supervisor) {}
 
   void turn() {
+    turn_once();
+    supervisor_.turned();
+  }
+
+ private:
+  void turn_once() {
     engine_.drain_watchers();
     gate_.run_posted();
     bool more = false;
@@ -192,11 +200,11 @@ class Turner {
     loop_.set_timer(next == INT64_MAX ? -1 : std::max<int64_t>(0, next - clock_.boottime_ns()));
   }
 
- private:
   Engine& engine_;
   ServiceGate& gate_;
   Loop& loop_;
   const Clock& clock_;
+  Supervisor& supervisor_;
 };
 
 // Both outlive the loop's run.
@@ -211,19 +219,116 @@ Status follow_descriptors(Engine& engine, Loop& loop, Turner& turner) {
   });
 }
 
+// SIGHUP: what changed in the configuration takes effect, or is named.
+class Reload {
+ public:
+  Reload(ServiceOptions options, Engine& engine, ServiceParts& parts, Supervisor& supervisor,
+         Log& log)
+      : options_(std::move(options)),
+        engine_(engine),
+        parts_(parts),
+        supervisor_(supervisor),
+        log_(log) {}
+
+  void reload() {
+    supervisor_.reloading();
+    if (auto done = try_reload(); !done.ok()) {
+      log_.error("reading the configuration again: " + done.error().message +
+                 "; the one of before stays in force");
+      supervisor_.reloaded();
+    }
+  }
+
+ private:
+  Status try_reload() {
+    if (!options_.reread) {
+      return make_error(ErrorCode::kUsage, "the service was started without --config");
+    }
+    TRY_ASSIGN(const ServiceOptions next, options_.reread());
+    const auto is_new = [&](const RootSpec& root) {
+      return std::none_of(options_.roots.begin(), options_.roots.end(),
+                          [&](const RootSpec& old) { return old.name == root.name; });
+    };
+    std::vector<RootSpec> roots = options_.roots;
+    std::copy_if(next.roots.begin(), next.roots.end(), std::back_inserter(roots), is_new);
+    TRY(check_roots(roots));
+    for (size_t i = options_.roots.size(); i < roots.size(); ++i) {
+      TRY(engine_.add_root(roots[i]));
+      options_.roots.push_back(roots[i]);
+      log_.info("watching " + roots[i].name + " = " + display_path(roots[i].path));
+    }
+    for (const std::string& words : words_for_restart(options_, next)) {
+      log_.warn("the configuration was read again, but " + words +
+                " takes effect only when the service is restarted");
+    }
+    parts_.replace(next.parts, [this] {
+      log_.info("the configuration that was read again is in force");
+      supervisor_.reloaded();
+    });
+    return {};
+  }
+
+  ServiceOptions options_;  // of which `parts` is what was at the start
+  Engine& engine_;
+  ServiceParts& parts_;
+  Supervisor& supervisor_;
+  Log& log_;
+};
+
+// What wakes the loop. All outlive its run.
+Status connect_loop(Loop& loop, Engine& engine, Turner& turner, std::optional<StepAlarm>& alarm,
+                    Log& log) {
+  TRY(follow_descriptors(engine, loop, turner));
+  loop.on_wake([&turner] { turner.turn(); });
+  auto created = StepAlarm::create();
+  if (created.ok()) {
+    alarm.emplace(std::move(*created));
+    TRY(loop.on_readable(alarm->fd(), [&alarm, &turner] {
+      alarm->take();
+      turner.turn();
+    }));
+  } else {
+    log.warn(created.error().message + "; a step of the clock is seen at the next change only");
+  }
+  for (const int signal_number : {SIGTERM, SIGINT}) {
+    TRY(loop.on_signal(signal_number, [&loop] { loop.stop(); }));
+  }
+  return {};
+}
+
 }  // namespace
+
+std::vector<std::string> words_for_restart(const ServiceOptions& now, const ServiceOptions& next) {
+  std::vector<std::string> words;
+  if (now.state_dir != next.state_dir) words.push_back("state = " + display_path(next.state_dir));
+  for (const RootSpec& root : now.roots) {
+    const auto found = std::find_if(next.roots.begin(), next.roots.end(),
+                                    [&](const RootSpec& other) { return other.name == root.name; });
+    if (found == next.roots.end()) {
+      words.push_back("that " + root.name + " is not watched any more");
+    } else if (found->path != root.path) {
+      words.push_back("the path of " + root.name);
+    } else if (found->excludes != root.excludes) {
+      words.push_back("what is excluded in " + root.name);
+    }
+  }
+  return words;
+}
 
 Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) {
   raise_descriptor_limit();
   ::mallopt(M_ARENA_MAX, 2);  // an arena a thread would keep what each thread once needed
   ::signal(SIGPIPE, SIG_IGN);
   TRY(check_roots(options.roots));
+  if (options.expect_state) TRY(check_state_expected(options.state_dir));
+  TRY(check_state_access(options.state_dir));
   TRY_ASSIGN(auto state, State::open(options.state_dir, true, clock, log));
   TRY_ASSIGN(auto loop, Loop::create());
   EngineOptions engine_options;
   engine_options.backend = options.backend;
   engine_options.workers = std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8);
   Engine engine(*state, clock, log, engine_options, [&] { loop->wake(); });
+  Supervisor supervisor(engine, clock, log);
   ServiceGate gate(engine, *loop);
   engine.on_commit = [&](Sequence seq) { gate.committed(seq); };
   TRY(engine.start());
@@ -231,54 +336,29 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
     TRY(engine.add_root(root));
     log.info("watching " + root.name + " = " + display_path(root.path));
   }
-  Turner turner(engine, gate, *loop, clock);
-  TRY(follow_descriptors(engine, *loop, turner));
-  loop->on_wake([&] { turner.turn(); });
-  auto alarm = StepAlarm::create();
-  if (alarm.ok()) {
-    TRY(loop->on_readable(alarm->fd(), [&] {
-      alarm->take();
-      turner.turn();
-    }));
-  } else {
-    log.warn(alarm.error().message + "; a step of the clock is seen at the next change only");
-  }
-  for (const int signal_number : {SIGTERM, SIGINT}) {
-    TRY(loop->on_signal(signal_number, [&] { loop->stop(); }));
-  }
-  TRY(loop->on_signal(SIGHUP, [&] {
-    log.warn(
-        "SIGHUP: this version cannot reload its configuration; restart the service to apply it");
-  }));
+  Turner turner(engine, gate, *loop, clock, supervisor);
+  std::optional<StepAlarm> alarm;
+  TRY(connect_loop(*loop, engine, turner, alarm, log));
   Api api(*state, gate, clock);
-  auto scrub = std::make_unique<Scrub>(*state, gate, clock, log, options.scrub);
-  api.tell_scrub([&scrub] { return scrub->at(); });
-  Pruner pruner(*state, gate, clock);
-  api.tell_pruner(pruner, options.retention.value_or(kDefaultRetention));
-  auto schedule = std::make_unique<PruneSchedule>(pruner, options.retention, *state, clock, log);
-  api.tell_dumps(options.jobs.dumps);
-  auto jobs = std::make_unique<JobSchedule>(api, gate, *state, clock, log, options.jobs);
-  auto inboxes = std::make_unique<Inboxes>(options.inboxes, *state, gate, clock, log);
-  api.tell_inboxes([&inboxes](auto& problems) { return inboxes->status(problems); });
+  ServiceParts parts(*state, gate, clock, log, api);
+  parts.start(options.parts);
+  Reload reload(options, engine, parts, supervisor, log);
+  TRY(loop->on_signal(SIGHUP, [&] {
+    reload.reload();
+    turner.turn();
+  }));
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
   log.info("state " + state->dir + ", ready");
-  engine.flush([&](Result<Sequence> result) {
-    if (result.ok())
-      log.info("all roots are looked through, the journal is at @" + std::to_string(result->value));
-  });
+  TRY(supervisor.start(*loop));
   loop->wake();
   loop->run();
+  supervisor.stopping();
   log.info("stopping");
-  jobs->cancel();
-  inboxes->cancel();
+  parts.cancel();
   auto stopped = engine.stop();
   gate.close();
-  pruner.cancel();
-  jobs.reset();
-  schedule.reset();
+  parts.stop();
   server.reset();
-  inboxes.reset();
-  scrub.reset();
   return stopped;
 }
 

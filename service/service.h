@@ -2,30 +2,31 @@
 // SIGTERM or SIGINT asked it to stop and everything is committed.
 #pragma once
 
-#include <optional>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/result.h"
-#include "journal/retention.h"
-#include "service/config.h"
 #include "service/engine.h"
-#include "service/job_schedule.h"
-#include "service/scrub.h"
+#include "service/parts.h"
 
 namespace holdfast {
 
 struct ServiceOptions {
   std::string state_dir;
   std::vector<RootSpec> roots;
-  ScrubOptions scrub;
-  std::optional<RetentionPolicy> retention;  // none: nothing is pruned by itself
-  JobOptions jobs;
-  std::vector<InboxConfig> inboxes;  // as checked_inboxes() gives them
+  PartOptions parts;
   Backend backend = Backend::kAuto;
+  bool expect_state = false;  // a state that is not there is an error, and not begun
+  // Reads the configuration again, for SIGHUP; empty: there is none.
+  std::function<Result<ServiceOptions>()> reread;
 };
+
+// What of `next` cannot take effect while a service runs with `now`, in words; roots that are new
+// can.
+std::vector<std::string> words_for_restart(const ServiceOptions& now, const ServiceOptions& next);
 
 Status run_service(const ServiceOptions& options, const Clock& clock, Log& log);
 

@@ -219,13 +219,19 @@ CLI::App* add_watch(CLI::App& app, Arguments& arguments) {
   auto* watch = app.add_subcommand("watch", "the service, in the foreground")->fallthrough();
   watch->add_option("DIR", arguments.watch, "[NAME=]DIR to watch; may be given again");
   watch->add_option("--exclude", arguments.excludes, "gitignore pattern; may be given again")
+      ->envname("HOLDFAST_EXCLUDE")
       ->take_all()
       ->allow_extra_args(false);  // else it would swallow the DIR after it
-  watch->add_option("--scrub-every", arguments.scrub_every,
-                    "verify everything this often (30d), or off");
-  watch->add_option("--scrub-rate", arguments.scrub_rate, "reading no faster than this (20MB/s)");
-  watch->add_option("--snapshot-every", arguments.snapshot_every,
-                    "take a snapshot this often, and keep the newest 24 of those");
+  watch
+      ->add_option("--scrub-every", arguments.scrub_every,
+                   "verify everything this often (30d), or off")
+      ->envname("HOLDFAST_SCRUB_EVERY");
+  watch->add_option("--scrub-rate", arguments.scrub_rate, "reading no faster than this (20MB/s)")
+      ->envname("HOLDFAST_SCRUB_RATE");
+  watch
+      ->add_option("--snapshot-every", arguments.snapshot_every,
+                   "take a snapshot this often, and keep the newest 24 of those")
+      ->envname("HOLDFAST_SNAPSHOT_EVERY");
   watch
       ->add_option("--backend", arguments.backend,
                    "what tells of changes: auto (the best that works), fanotify, inotify, poll")

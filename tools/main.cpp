@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "base/system_journal.h"
 #include "journal/time_spec.h"
 #include "service/config.h"
 #include "service/inbox.h"
@@ -20,6 +21,7 @@
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/dump.h"
+#include "tools/environment.h"
 #include "tools/export.h"
 #include "tools/mend.h"
 #include "tools/print.h"
@@ -112,66 +114,71 @@ void put_policy(const Config& config, ApiRequest& request) {
   put("last", std::to_string(policy.last));
 }
 
-int run_watch(const Arguments& arguments) {
-  auto config = load_config(arguments);
-  if (!config.ok()) return report(config.error());
-  auto log = make_stderr_log(arguments.verbose ? LogLevel::kDebug
-                             : arguments.quiet ? LogLevel::kWarn
-                                               : LogLevel::kInfo);
-  ServiceOptions options;
-  auto dir = state_dir(arguments, *config);
-  if (!dir.ok()) return report(dir.error());
-  options.state_dir = *dir;
-  for (const std::string& argument : arguments.watch) {
-    auto root = root_of(argument, arguments.excludes);
-    if (!root.ok()) return report(root.error());
-    options.roots.push_back(std::move(*root));
-  }
-  for (const WatchConfig& watch : config->watches) {
-    auto root = root_of(watch.name + "=" + watch.path, watch.exclude);
-    if (!root.ok()) return report(root.error());
-    options.roots.push_back(std::move(*root));
-  }
-  if (options.roots.empty() && config->dumps.empty()) {
-    return report(make_error(ErrorCode::kUsage,
-                             "nothing to watch: name a directory, as in holdfast watch "
-                             "/data/uploads, or a --config with [[watch]]"));
-  }
-  if (config->scrub && config->scrub->every_ns) options.scrub.every_ns = *config->scrub->every_ns;
-  if (config->scrub && config->scrub->rate_bytes) {
-    options.scrub.rate_bytes = *config->scrub->rate_bytes;
-  }
+// The durations and rates of the command line go before those of the configuration.
+Status read_schedules(const Arguments& arguments, const Config& config, PartOptions& parts) {
+  if (config.scrub && config.scrub->every_ns) parts.scrub.every_ns = *config.scrub->every_ns;
+  if (config.scrub && config.scrub->rate_bytes) parts.scrub.rate_bytes = *config.scrub->rate_bytes;
   if (!arguments.scrub_every.empty()) {
-    auto every = parse_duration_ns(arguments.scrub_every == "off" ? "0s" : arguments.scrub_every);
-    if (!every.ok()) return report(every.error());
-    options.scrub.every_ns = *every;
+    TRY_ASSIGN(parts.scrub.every_ns,
+               parse_duration_ns(arguments.scrub_every == "off" ? "0s" : arguments.scrub_every));
   }
   if (!arguments.scrub_rate.empty()) {
     const auto rate = parse_rate_bytes(arguments.scrub_rate);
     if (!rate) {
-      return report(make_error(ErrorCode::kUsage, "--scrub-rate is a rate like 50MB/s, not \"" +
-                                                      arguments.scrub_rate + "\""));
+      return make_error(ErrorCode::kUsage,
+                        "--scrub-rate is a rate like 50MB/s, not \"" + arguments.scrub_rate + "\"");
     }
-    options.scrub.rate_bytes = *rate;
+    parts.scrub.rate_bytes = *rate;
   }
-  if (config->retention) options.retention = policy_of(*config->retention);
-  options.jobs = {config->dumps, config->snapshot_every_ns, config->snapshot};
+  if (config.retention) parts.retention = policy_of(*config.retention);
+  parts.jobs = {config.dumps, config.snapshot_every_ns, config.snapshot};
   if (!arguments.snapshot_every.empty()) {
-    auto every = parse_duration_ns(arguments.snapshot_every);
-    if (!every.ok()) return report(every.error());
-    options.jobs.snapshot_every_ns = *every;
+    TRY_ASSIGN(parts.jobs.snapshot_every_ns, parse_duration_ns(arguments.snapshot_every));
   }
-  auto inboxes = checked_inboxes(config->inboxes, arguments.config_file, options.state_dir);
-  if (!inboxes.ok()) return report(inboxes.error());
-  options.inboxes = std::move(*inboxes);
-  auto backend = backend_of_name(arguments.backend);
-  if (!backend.ok()) return report(backend.error());
-  options.backend = *backend;
-  for (const std::string& section : config->not_yet) {
-    log->warn("[" + section + "] in " + arguments.config_file + " has no effect in this version");
+  return {};
+}
+
+Result<ServiceOptions> service_options(const Arguments& arguments, Log& log) {
+  TRY_ASSIGN(const Config config, load_config(arguments));
+  ServiceOptions options;
+  TRY_ASSIGN(options.state_dir, state_dir(arguments, config));
+  for (const std::string& argument : arguments.watch) {
+    TRY_ASSIGN(RootSpec root, root_of(argument, arguments.excludes));
+    options.roots.push_back(std::move(root));
   }
+  for (const WatchConfig& watch : config.watches) {
+    TRY_ASSIGN(RootSpec root, root_of(watch.name + "=" + watch.path, watch.exclude));
+    options.roots.push_back(std::move(root));
+  }
+  if (options.roots.empty() && config.dumps.empty()) {
+    return make_error(ErrorCode::kUsage,
+                      "nothing to watch: name a directory, as in holdfast watch "
+                      "/data/uploads, or a --config with [[watch]]");
+  }
+  TRY(read_schedules(arguments, config, options.parts));
+  TRY_ASSIGN(options.parts.inboxes,
+             checked_inboxes(config.inboxes, arguments.config_file, options.state_dir));
+  TRY_ASSIGN(options.backend, backend_of_name(arguments.backend));
+  for (const std::string& section : config.not_yet) {
+    log.warn("[" + section + "] in " + arguments.config_file + " has no effect in this version");
+  }
+  options.expect_state = environment_flag("HOLDFAST_EXPECT_STATE");
+  if (!arguments.config_file.empty()) {
+    options.reread = [&arguments, &log] { return service_options(arguments, log); };
+  }
+  return options;
+}
+
+int run_watch(const Arguments& arguments) {
+  const LogLevel least = arguments.verbose ? LogLevel::kDebug
+                         : arguments.quiet ? LogLevel::kWarn
+                                           : LogLevel::kInfo;
+  const auto log =
+      stderr_is_system_journal() ? make_system_journal_log(least) : make_stderr_log(least);
+  auto options = service_options(arguments, *log);
+  if (!options.ok()) return report(options.error());
   SystemClock clock;
-  auto status = run_service(options, clock, *log);
+  auto status = run_service(*options, clock, *log);
   return status.ok() ? 0 : report(status.error());
 }
 
@@ -307,6 +314,7 @@ int run_seeding(const Arguments& arguments, const SeedArguments& seed) {
 }
 
 int run(int argc, char** argv) {
+  if (auto read = read_environment_files(); !read.ok()) return report(read.error());
   CLI::App app(
       "Holdfast watches directories, journals every change, keeps every version, and brings any "
       "path back to any moment.",

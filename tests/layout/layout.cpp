@@ -48,6 +48,8 @@ const std::vector<Library>& libraries() {
       {R"(sodium\.h)", {"base"}, true},
       {R"(xxhash\.h)", {"base"}, true},
       {R"((spdlog|fmt)/.*)", {"base"}, true},
+      {R"(systemd/sd-daemon\.h)", {"base"}, true},
+      {R"(systemd/sd-journal\.h)", {"base"}, true},
       {R"(uv\.h)", {"base", "service"}, true},
       {R"(microhttpd\.h)", {"base", "service"}, true},
       {R"(curl/curl\.h)", {"base", "service"}, true},
