@@ -13,6 +13,23 @@ foreach(page README.md CHANGELOG.md LICENSE)
   install(FILES ${page} DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
 endforeach()
 
+# Written by the program itself, of the words of its --help.
+set(manual ${CMAKE_CURRENT_BINARY_DIR}/manual)
+add_custom_command(
+  OUTPUT ${manual}/holdfast.1.gz ${manual}/holdfast.bash ${manual}/_holdfast ${manual}/holdfast.fish
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${manual}
+  COMMAND holdfast manual man > ${manual}/holdfast.1
+  COMMAND gzip -9nf ${manual}/holdfast.1
+  COMMAND holdfast manual bash > ${manual}/holdfast.bash
+  COMMAND holdfast manual zsh > ${manual}/_holdfast
+  COMMAND holdfast manual fish > ${manual}/holdfast.fish
+  DEPENDS holdfast)
+add_custom_target(manual ALL DEPENDS ${manual}/holdfast.1.gz)
+install(FILES ${manual}/holdfast.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${manual}/holdfast.bash DESTINATION share/bash-completion/completions RENAME holdfast)
+install(FILES ${manual}/_holdfast DESTINATION share/zsh/vendor-completions)
+install(FILES ${manual}/holdfast.fish DESTINATION share/fish/vendor_completions.d)
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME holdfast)
 set(CPACK_PACKAGE_CONTACT "The Holdfast authors <holdfast@localhost>")

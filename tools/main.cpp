@@ -23,6 +23,7 @@
 #include "tools/dump.h"
 #include "tools/environment.h"
 #include "tools/export.h"
+#include "tools/manual.h"
 #include "tools/mend.h"
 #include "tools/print.h"
 #include "tools/seed.h"
@@ -331,6 +332,8 @@ int run(int argc, char** argv) {
   const auto [rebuild, repair] = add_mending(app);
   SeedArguments seed;
   add_seed_command(app, seed);
+  std::string manual_kind;
+  const auto* manual = add_manual(app, manual_kind);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -341,6 +344,7 @@ int run(int argc, char** argv) {
     }
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (manual->parsed()) return print_manual(app, manual_kind);
   if (watch->parsed()) return run_watch(arguments);
   if (seed.app->parsed()) return run_seeding(arguments, seed);
   if (repair->parsed()) return run_mending(arguments, run_repair);
