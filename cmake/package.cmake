@@ -6,7 +6,9 @@ install(FILES systemd/holdfast.sysusers DESTINATION lib/sysusers.d RENAME holdfa
 install(FILES systemd/holdfast.tmpfiles DESTINATION lib/tmpfiles.d RENAME holdfast.conf)
 install(FILES systemd/holdfast.catalog DESTINATION lib/systemd/catalog)
 install(FILES systemd/network.conf systemd/inotify.conf deploy/holdfast.toml
+        deploy/prometheus/holdfast.rules.yml
         DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(FILES deploy/grafana/holdfast.json DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/grafana)
 install(FILES deploy/default.toml DESTINATION /etc RENAME holdfast.toml)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 foreach(page README.md CHANGELOG.md LICENSE)

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/fs.h"
+#include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/words.h"
 
@@ -46,6 +47,21 @@ Json clock_json(const ClockStatus& clock) {
     json["skews"].push_back({{"of", skew.of}, {"root", skew.root}, {"amount_ns", skew.amount_ns}});
   }
   return json;
+}
+
+void put_findings(Json& json, const std::vector<Finding>& findings) {
+  json["healthy"] = findings.empty();
+  json["problems"] = Json::array();
+  json["findings"] = Json::array();
+  for (const Finding& finding : findings) {
+    json["problems"].push_back(to_utf8_lossy(finding.text()));
+    json["findings"].push_back({{"check", finding.check},
+                                {"root", finding.root},
+                                {"what", to_utf8_lossy(finding.what)},
+                                {"value", finding.value},
+                                {"bound", finding.bound},
+                                {"fix", to_utf8_lossy(finding.fix)}});
+  }
 }
 
 Json offline_json(const OfflineReport& report) {
@@ -137,8 +153,21 @@ Status Api::handle(const ApiRequest& request, ApiSink& sink) {
   return make_error(ErrorCode::kNotFound, "there is no " + request.method + " " + request.path);
 }
 
-Status Api::status(const ApiRequest&, ApiSink& sink) {
-  TRY_ASSIGN(const EngineStatus engine, gate_.status());
+Status Api::status(const ApiRequest& request, ApiSink& sink) {
+  HealthLimits limits = health().limits;
+  if (const std::string text = request.get("max_age"); !text.empty()) {
+    TRY_ASSIGN(limits.max_age_ns, parse_duration_ns(text));
+    limits.max_age_given = true;
+  }
+  auto asked = request.flag("check") ? engine_status() : gate_.status();
+  if (!asked.ok()) {
+    if (!request.flag("check") || asked.error().code != ErrorCode::kFailed) return asked.error();
+    Json json{{"version", HOLDFAST_VERSION}, {"state", state_.dir}};
+    put_findings(json, {loop_finding(limits.loop_ns)});
+    sink.write(json_line(json));
+    return {};
+  }
+  const EngineStatus& engine = *asked;
   TRY_ASSIGN(auto txn, state_.env->begin_read());
   TRY_ASSIGN(const StoreStats stats, state_.store->stats(*txn));
   TRY_ASSIGN(const FreeSpace space, free_space(state_.dir));
@@ -164,6 +193,9 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
     entry["files"] = root.files;
     entry["bytes"] = root.bytes;
     entry["lag_ms"] = root.lag_ms;
+    entry["up_to_date"] = root.caught_up_ago_ns
+                              ? Json(format_time(clock_.wall_ns() - *root.caught_up_ago_ns))
+                              : Json(nullptr);
     entry["degraded"] = root.degraded;
     logical += root.bytes;
     json["roots"].push_back(std::move(entry));
@@ -175,15 +207,8 @@ Status Api::status(const ApiRequest&, ApiSink& sink) {
                    {"free_bytes", space.free_bytes}};
   json["clock"] = clock_json(engine.clock);
   if (engine.offline) json["offline"] = offline_json(*engine.offline);
-  std::vector<std::string> problems = engine.problems;
-  TRY(verdicts_of_status(*txn, json, problems));
-  TRY(dumps_of_status(*txn, json, problems));
-  json["scrub"] = scrub_json(scrub_ ? scrub_() : read_scrub_state(state_.dir));
-  TRY(state_.store->check_presence(
-      *txn, [&](const std::string& problem) { problems.push_back(problem); }));
-  if (inboxes_) json["inboxes"] = inboxes_(problems);
-  json["healthy"] = problems.empty();
-  json["problems"] = problems;
+  TRY_ASSIGN(const auto found, findings(*txn, engine, limits, json));
+  put_findings(json, found);
   sink.write(json_line(json));
   return {};
 }
@@ -214,8 +239,10 @@ Status Api::snapshot_create(const ApiRequest& request, ApiSink& sink) {
     }
     tags.emplace_back(tag.substr(0, equals), tag.substr(equals + 1));
   }
+  const int64_t began_ns = clock_.boottime_ns();
   TRY(gate_.flush(std::numeric_limits<int64_t>::max() / 4));
   TRY_ASSIGN(const Snapshot snapshot, gate_.snapshot(request.get("message"), tags));
+  note_snapshot(clock_.boottime_ns() - began_ns);
   sink.write(json_line(snapshot_json(snapshot)));
   return {};
 }

@@ -2,7 +2,7 @@
 // service answers it over HTTP, a command without a service calls it directly; there is no other
 // way.
 //
-//   GET    /v1/status                      POST   /v1/flush?timeout=
+//   GET    /v1/status?check=&max_age=      POST   /v1/flush?timeout=
 //   GET    /v1/log?path=&since=&until=&kind=&verdict=&root=&limit=&reverse=&follow=
 //   GET    /v1/history?path=               GET    /v1/ls?path=&at=&recursive=&self=
 //   GET    /v1/cat?path=&at=               GET    /v1/diff?a=&b=&path=
@@ -32,6 +32,7 @@
 #include "base/result.h"
 #include "service/config.h"
 #include "service/gate.h"
+#include "service/health.h"
 #include "service/prune.h"
 #include "service/query.h"
 #include "service/scrub.h"
@@ -56,6 +57,7 @@ struct ApiRequest {
   std::string path;
   std::vector<std::pair<std::string, std::string>> params;
   std::shared_ptr<ApiBody> body;  // nullptr: none
+  int64_t timeout_ns = 0;         // for a client, to its whole answer; 0: as long as it takes
   std::string get(std::string_view key) const;
   std::vector<std::string> all(std::string_view key) const;
   bool flag(std::string_view key) const { return get(key) == "1"; }
@@ -90,6 +92,24 @@ class Api {
     dumps_ = dumps;
     dumps_since_ns_ = clock_.wall_ns();
   }
+  // What a service is held to, since it runs.
+  struct Health {
+    HealthLimits limits;
+    int64_t scrub_every_ns = 0, snapshot_every_ns = 0;
+    int64_t since_ns = 0;  // wall; 0: no service
+  };
+  void tell_health(const Health& health) {
+    const std::lock_guard lock(told_mutex_);
+    health_ = health;
+  }
+  void note_snapshot(int64_t took_ns) { totals_.snapshot_took_ns = took_ns; }
+  // Within the time that the loop has to answer; an error where it does not.
+  Result<EngineStatus> engine_status() { return gate_.status_within(health().limits.loop_ns); }
+  Health health() {
+    const std::lock_guard lock(told_mutex_);
+    return health_;
+  }
+  Result<std::string> metrics();  // in the text format of Prometheus
   // The restore inboxes of this process, as JSON, and their problems.
   void tell_inboxes(std::function<Json(std::vector<std::string>&)> inboxes) {
     inboxes_ = std::move(inboxes);
@@ -125,6 +145,8 @@ class Api {
   Status seed_baseline(const ApiRequest& request, ApiSink& sink);
   Status seed_own(const ApiRequest& request, ApiSink& sink);
   Status seed_end(const ApiRequest& request, ApiSink& sink);
+  Result<std::vector<Finding>> findings(const LmdbTxn& txn, const EngineStatus& engine,
+                                        const HealthLimits& limits, Json& json);
   Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
   Status dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
   Status know_own_writes(const std::vector<UserPath>& paths, Sequence at);
@@ -138,6 +160,8 @@ class Api {
   std::mutex told_mutex_;  // of what follows: a new configuration may change it
   std::vector<DumpConfig> dumps_;
   int64_t dumps_since_ns_ = 0;
+  Health health_;
+  RequestTotals totals_;
   Pruner* pruner_ = nullptr;
   RetentionPolicy policy_ = kDefaultRetention;
 };

@@ -202,6 +202,12 @@ Status Api::restore(const ApiRequest& request, ApiSink& sink) {
     }
   }
   TRY(restored);
+  if (!options.dry_run) {
+    ++(in_place ? totals_.restores_in_place : totals_.restores_elsewhere);
+    totals_.restored_files += sum.changed;
+    totals_.restored_bytes += sum.bytes;
+    totals_.restore_failures += sum.failed.size();
+  }
   sink.write(json_line(restore_json(at, sum, options.dry_run, undo)));
   return {};
 }

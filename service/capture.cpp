@@ -152,6 +152,7 @@ struct Capturer::Work {
   StoredIndex index;
   int users = 0;  // of index: it pins pages, so an idle worker has none
   std::string buffer;
+  uint64_t known_bytes = 0;
   std::vector<CaptureResult> results;
   Capturer* capturer = nullptr;
 };
@@ -169,6 +170,7 @@ void Capturer::Work::emit_finished(const CaptureTask& task) {
   output.generation = task.generation;
   output.offline = task.offline;
   output.finished = true;
+  output.known_bytes = std::exchange(known_bytes, 0);
   output.frames = builder.take();
   output.results = std::move(results);
   results.clear();
@@ -179,7 +181,9 @@ void Capturer::Work::emit_frames(FrameBuilder& from, uint64_t generation) {
   CaptureOutput output;
   output.generation = generation;
   output.frames = from.take();
-  if (!output.frames.empty()) context.emit(std::move(output));
+  if (output.frames.empty()) return;
+  output.known_bytes = std::exchange(known_bytes, 0);
+  context.emit(std::move(output));
 }
 
 void Capturer::capture(const CaptureTask& task) {
@@ -315,7 +319,10 @@ Status Capturer::Work::read_small(const Source& source, CaptureResult& result) {
 ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, FrameBuilder& into,
                                     std::vector<ChunkId>& awaited) {
   const ChunkId id = chunk_id(context.store->info().key, bytes);
-  if (index.has(id)) return id;
+  if (index.has(id)) {
+    known_bytes += bytes.size();
+    return id;
+  }
   if (!context.pending->claim(id)) {
     awaited.push_back(id);
     return id;

@@ -100,6 +100,7 @@ struct CaptureOutput {
   bool finished = false;  // the last output of its task; others hold frames alone
   std::vector<NewFrame> frames;
   std::vector<CaptureResult> results;
+  uint64_t known_bytes = 0;  // read, and in the store already
   size_t bytes() const;
 };
 

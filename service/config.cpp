@@ -101,26 +101,37 @@ Status read_scrub(const ConfigSection& top, Config& config) {
 }
 
 // "10%" or a size.
-Status read_free_below(const ConfigSection& section, AlertsConfig& alerts) {
+Result<FreeBelow> read_free_below(const ConfigSection& section) {
+  FreeBelow below;
   TRY_ASSIGN(const std::optional<std::string> value, section.text("free_below"));
-  if (!value) return {};
+  if (!value) return below;
   if (!value->ends_with('%')) {
-    alerts.free_below_bytes = parse_size_bytes(*value);
+    below.bytes = parse_size_bytes(*value);
   } else {
     double percent = 0;
     const char* end = value->data() + value->size() - 1;
     const auto [rest, problem] =
         std::from_chars(value->data(), end, percent, std::chars_format::fixed);
     if (problem == std::errc{} && rest == end && percent > 0 && percent < 100) {
-      alerts.free_below_percent = percent;
+      below.percent = percent;
     }
   }
-  if (!alerts.free_below_percent && alerts.free_below_bytes.value_or(0) == 0) {
+  if (!below.percent && below.bytes.value_or(0) == 0) {
     return section.complain("free_below",
                             "is \"" + *value +
                                 "\"; it has to be a share like \"10%\" or a size like "
                                 "\"5GB\"");
   }
+  return below;
+}
+
+Status read_health(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("health"));
+  if (!section) return {};
+  TRY(section->allow_only({"max_age", "free_below"}));
+  HealthConfig& health = config.health.emplace();
+  TRY_ASSIGN(health.max_age_ns, section->duration_ns("max_age"));
+  TRY_ASSIGN(health.free_below, read_free_below(*section));
   return {};
 }
 
@@ -129,7 +140,9 @@ Status read_alerts(const ConfigSection& top, Config& config) {
   if (!section) return {};
   TRY(section->allow_only({"free_below", "file_above", "webhook", "command"}));
   AlertsConfig& alerts = config.alerts.emplace();
-  TRY(read_free_below(*section, alerts));
+  TRY_ASSIGN(const FreeBelow below, read_free_below(*section));
+  alerts.free_below_percent = below.percent;
+  alerts.free_below_bytes = below.bytes;
   TRY_ASSIGN(alerts.file_above_bytes, section->size_bytes("file_above"));
   TRY_ASSIGN(const std::optional<std::string> webhook, section->text("webhook"));
   if (webhook) {
@@ -144,7 +157,8 @@ Status read_alerts(const ConfigSection& top, Config& config) {
   return {};
 }
 
-// "127.0.0.1:7474", "[::1]:7474", "localhost:7474".
+}  // namespace
+
 std::optional<HttpConfig> parse_listen(std::string_view text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return std::nullopt;
@@ -164,6 +178,13 @@ std::optional<HttpConfig> parse_listen(std::string_view text) {
   return http;
 }
 
+std::string words_for(const HttpConfig& listen) {
+  const bool six = listen.host.find(':') != std::string::npos;
+  return (six ? "[" + listen.host + "]" : listen.host) + ":" + std::to_string(listen.port);
+}
+
+namespace {
+
 Status read_http(const ConfigSection& top, Config& config) {
   TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("http"));
   if (!section) return {};
@@ -175,7 +196,6 @@ Status read_http(const ConfigSection& top, Config& config) {
                                            "\"; it has to be an address and a port, like "
                                            "\"127.0.0.1:7474\" or \"[::1]:7474\"");
   }
-  config.not_yet.emplace_back("http");
   return {};
 }
 
@@ -316,8 +336,8 @@ Status read_inboxes(const ConfigSection& top, Config& config) {
 
 Result<Config> read_document(const toml::table& document, const std::string& file_name) {
   const ConfigSection top(document, "", file_name);
-  TRY(top.allow_only(
-      {"state", "watch", "snapshot", "retention", "scrub", "alerts", "http", "dump", "inbox"}));
+  TRY(top.allow_only({"state", "watch", "snapshot", "retention", "scrub", "alerts", "http",
+                      "health", "dump", "inbox"}));
   Config config;
   if (top.has("state")) {
     TRY_ASSIGN(config.state, top.required_absolute_path("state"));
@@ -328,6 +348,7 @@ Result<Config> read_document(const toml::table& document, const std::string& fil
   TRY(read_scrub(top, config));
   TRY(read_alerts(top, config));
   TRY(read_http(top, config));
+  TRY(read_health(top, config));
   TRY(read_dumps(top, config));
   TRY(read_inboxes(top, config));
   return config;

@@ -46,6 +46,21 @@ struct HttpConfig {
   uint16_t port = 0;
 };
 
+// "127.0.0.1:7474", "[::1]:7474", "localhost:7474".
+std::optional<HttpConfig> parse_listen(std::string_view text);
+std::string words_for(const HttpConfig& listen);  // as it is parsed
+
+// A share of a disk, or a size; at most one of them.
+struct FreeBelow {
+  std::optional<double> percent;
+  std::optional<uint64_t> bytes;
+};
+
+struct HealthConfig {
+  std::optional<int64_t> max_age_ns;
+  FreeBelow free_below;
+};
+
 struct DumpConfig {
   std::string name;
   std::vector<std::string> command;
@@ -86,9 +101,10 @@ struct Config {
   std::optional<ScrubConfig> scrub;
   std::optional<AlertsConfig> alerts;
   std::optional<HttpConfig> http;
+  std::optional<HealthConfig> health;
   std::vector<DumpConfig> dumps;
   std::vector<InboxConfig> inboxes;
-  // Sections that are there and valid but have no effect in this version: "http", "alerts". The
+  // Sections that are there and valid but have no effect in this version: "alerts". The
   // service says so when it starts, because a person relies on what the file says.
   std::vector<std::string> not_yet;
 };

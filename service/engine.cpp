@@ -45,6 +45,7 @@ Status Engine::start() {
   Record service;
   service.kind = RecordKind::kService;
   service.note = "started " HOLDFAST_VERSION;
+  started_ns_ = progress_ns_ = clock_.boottime_ns();
   TRY(append(service));
   const bool stopped = last && last->kind == RecordKind::kService && last->note == "stopped";
   if (last) TRY(begin_clocks(*last, stopped));
@@ -54,6 +55,7 @@ Status Engine::start() {
 Status Engine::add_root(const RootSpec& spec) {
   auto root = std::make_unique<RootState>();
   root->spec = spec;
+  root->added_ns = clock_.boottime_ns();
   auto fd = open_directory(spec.path);
   if (!fd.ok()) return fd.error().in("watching " + display_path(spec.path));
   root->fd = std::move(*fd);
@@ -138,6 +140,7 @@ bool Engine::step() {
 }
 
 Status Engine::turn(bool& progress) {
+  const bool idle = pipeline_.tasks_outstanding() == 0;
   TRY(check_clocks());
   if (mounts_changed_) TRY(check_mounts());
   TRY(tend_coverage());
@@ -151,7 +154,10 @@ Status Engine::turn(bool& progress) {
     progress = progress || (was_quiet && !quiet());
   }
   TRY(commit_if_due());
-  return finish_flushes(progress);
+  TRY(finish_flushes(progress));
+  if (progress || idle) progress_ns_ = clock_.boottime_ns();
+  tend_proof();
+  return {};
 }
 
 Status Engine::take_outputs(bool& progress) {
@@ -228,6 +234,7 @@ Status Engine::append(Record& record) {
   if (batch_->first.value == 0) batch_->first = record.seq;
   batch_->last = record.seq;
   ++batch_->ops;
+  ++batch_->added.records[static_cast<size_t>(record.kind)];
   offline_.appended(record);
   return note_incidents(record, *open);
 }
@@ -258,6 +265,7 @@ Status Engine::commit() {
   TRY(state_.store->close_batch(open, batch_->records));
   TRY(open.commit());
   const Sequence last = batch_->last;
+  count_batch(*batch_);
   batch_.reset();
   batch_committed();
   pipeline_.pending().release_committed(claimed_);
@@ -282,6 +290,8 @@ void Engine::fail_batch(const Error& cause) {
     log_.write({LogLevel::kError, LogKind::kStateFailed, error.message, "", "", 0});
   }
   last_problem_ = error.message;
+  totals_.count(error.code == ErrorCode::kNoSpace ? Trouble::kNoSpace : Trouble::kWrite);
+  proof_.reset();
   batch_.reset();
   batch_undone();
   if (auto status = state_.store->roll_back(); !status.ok()) log_.error(status.error().message);
@@ -333,6 +343,7 @@ bool Engine::stalled() {
 }
 
 void Engine::drain_watchers() {
+  drained_ns_ = clock_.boottime_ns();
   for (size_t index = 0; index < roots_.size(); ++index) {
     auto& root = roots_[index];
     if (!root->watcher) continue;
@@ -340,16 +351,20 @@ void Engine::drain_watchers() {
     bool overflow = false;
     auto status = root->watcher->drain([&](const Hint& hint) {
       overflow = overflow || hint.kind == HintKind::kOverflow;
+      ++root->totals.events;
       if (hint.kind == HintKind::kSweep) return sweep(index, asking_);
       if ((hint.what & kWhatMoved) != 0 && (hint.what & kWhatCreated) != 0) ++arrivals_;
       root->dirty->add(hint, epoch_, now);
     });
     if (!status.ok()) {
       log_.error(status.error().message);
+      totals_.count(Trouble::kWatch);
       overflow = true;
       root->dirty->add_dir(root->root.node, true, epoch_, now);
     }
     if (!overflow) continue;
+    totals_.count(Trouble::kOverflow);
+    ++root->totals.overflows;
     ++arrivals_;  // for all that is known
     const std::string note =
         "the kernel's event queue overflowed; the whole tree is looked at again";
@@ -389,7 +404,7 @@ void Engine::flush(std::function<void(Result<Sequence>)> done) {
     check_path(root);
     if (!root.degraded.empty() && !root.polled) sweep(i, true);
   }
-  waiters_.push_back({epoch_++, std::move(done)});
+  waiters_.push_back({epoch_++, drained_ns_, std::move(done)});
 }
 
 // Looks whether a lost root is back, and at all of it.
@@ -397,6 +412,7 @@ void Engine::recheck(RootState& root) {
   const int64_t now = clock_.boottime_ns();
   root.recheck_ns = now + kRecheckNs;
   root.lost = false;
+  proof_.reset();  // it does not speak of this root
   root.dirty->add_dir(root.root.node, true, epoch_, now);
 }
 
@@ -448,6 +464,7 @@ Status Engine::finish_flushes(bool& progress) {
   const auto lost =
       std::find_if(roots_.begin(), roots_.end(), [](const auto& root) { return root->lost; });
   for (Waiter& waiter : finished) {
+    totals_.flush.observe(clock_.boottime_ns() - waiter.since_ns);
     if (lost == roots_.end()) {
       waiter.done(head.seq);
       continue;
@@ -540,51 +557,6 @@ Result<Sequence> Engine::journal_note(RecordKind kind, NodeId root, const std::s
     return status.error();
   }
   return record.seq;
-}
-
-EngineStatus Engine::status() const {
-  EngineStatus status;
-  const auto read = state_.env->begin_read();
-  if (read.ok()) {
-    if (auto head = state_.journal->head(**read); head.ok()) status.seq = head->seq;
-  }
-  status.scanning = !walk_stack_.empty() || scans_running_ > 0;
-  const int64_t now = clock_.boottime_ns();
-  for (const auto& root : roots_) {
-    RootStatus entry;
-    entry.name = root->spec.name;
-    entry.path = root->spec.path;
-    entry.backend = root->watcher ? root->watcher->backend() : "none";
-    if (read.ok()) {
-      const auto counts = state_.journal->counts(**read, root->root.node);
-      entry.files = counts.ok() ? static_cast<uint64_t>(std::max<int64_t>(0, counts->files)) : 0;
-      entry.bytes = counts.ok() ? static_cast<uint64_t>(std::max<int64_t>(0, counts->bytes)) : 0;
-    }
-    entry.degraded = root->degraded;
-    entry.lost = root->lost;
-    entry.coverage = coverage_of(*root, status.scanning);
-    entry.backend_why = root->backend_why;
-    if (auto due = root->dirty->next_due_ns(); due && *due < now) {
-      entry.lag_ms = (now - *due) / 1'000'000;
-    }
-    for (const std::string& problem : root->degraded) status.problems.push_back(problem);
-    if (!root->unlisted.empty()) {
-      status.problems.push_back(
-          std::to_string(root->unlisted.size()) + " directories of " + root->spec.name +
-          " cannot be read, or not in full, so what is in them is not kept up to "
-          "date; holdfast log --kind gap names them");
-    }
-    if (root->lost) {
-      status.problems.push_back(root->spec.path +
-                                " is not there; nothing is recorded as deleted, "
-                                "and watching resumes when it is back");
-    }
-    status.roots.push_back(std::move(entry));
-  }
-  database_problems(status.problems);
-  if (stall_) status.problems.push_back(stall_->message);
-  clock_status(status);
-  return status;
 }
 
 }  // namespace holdfast

@@ -36,6 +36,7 @@
 #include "service/offline_summary.h"
 #include "service/pipeline.h"
 #include "service/state.h"
+#include "service/totals.h"
 #include "watcher/dirty_set.h"
 #include "watcher/watcher.h"
 
@@ -71,6 +72,19 @@ struct RootStatus {
   int64_t lag_ms = 0;
   std::vector<std::string> degraded;
   bool lost = false;
+  // Since when all that had happened by then is journaled, as far as anybody tells; nullopt: not
+  // once since the start.
+  std::optional<int64_t> caught_up_ago_ns;
+  uint64_t queued = 0;    // names and directories to be looked at
+  uint64_t watches = 0;   // directories that its watcher keeps
+  uint64_t unlisted = 0;  // directories that cannot be read
+  RootTotals totals;
+};
+
+// A problem in words, and the check of docs/health.md that it belongs to.
+struct EngineProblem {
+  const char* check;
+  std::string text;
 };
 
 // A clock that stamps files and is not ours: of the file system, or of who writes to a root.
@@ -103,9 +117,14 @@ struct EngineStatus {
   Sequence seq;
   bool scanning = false;
   std::vector<RootStatus> roots;
-  std::vector<std::string> problems;
+  std::vector<EngineProblem> problems;
   ClockStatus clock;
   std::optional<OfflineReport> offline;
+  int64_t up_ns = 0;                   // since the start
+  int64_t stuck_ns = 0;                // since workers with work have finished any of it
+  std::optional<std::string> stalled;  // why nothing can be written
+  uint64_t under_way = 0;              // looks and captures
+  EngineTotals totals;
 };
 
 class Engine {
@@ -181,7 +200,7 @@ class Engine {
   // One transaction of its own on the store's tables, between batches.
   Status with_store(const std::function<Status(Store&, WriteTxn&)>& change);
 
-  EngineStatus status() const;
+  EngineStatus status();
   State& state() { return state_; }
   const PendingChunks& pending_chunks() { return pipeline_.pending(); }  // thread-safe
   // Called after each commit with the new head.
@@ -210,6 +229,14 @@ class Engine {
   void recheck(RootState& root);
   std::optional<uint64_t> lowest_epoch() const;
   bool quiet() const;
+
+  // engine_health.cpp
+  void tend_proof();
+  void note_caught_up(int64_t until_ns);
+  Status store_frame(const NewFrame& frame);
+  void count_capture(size_t root, const CaptureResult& result);
+  void count_batch(const Batch& batch);
+  void root_problems(const RootState& root, std::vector<EngineProblem>& problems) const;
 
   // engine_look.cpp
   Status start_work(bool& progress);
@@ -428,6 +455,17 @@ class Engine {
   int64_t stall_until_ns_ = 0;
   std::string last_problem_;
   OfflineSummary offline_;
+  // What happened until here is journaled once nothing of its epoch is left and what was open then
+  // is committed.
+  struct Proof {
+    uint64_t epoch;
+    int64_t until_ns;
+    std::optional<uint64_t> done_at_commit;
+  };
+  std::optional<Proof> proof_;
+  uint64_t commits_ = 0;
+  int64_t started_ns_ = 0, drained_ns_ = 0, progress_ns_ = 0;
+  EngineTotals totals_;
   std::unique_ptr<Clocks> clocks_;
   std::optional<FdSet> fds_;  // of the watchers
   std::optional<MountTable> mount_table_;

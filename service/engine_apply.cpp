@@ -269,14 +269,15 @@ Status Engine::captured(CaptureOutput output) {
     }
     return apply_parked();
   }
+  totals_.known_bytes += output.known_bytes;
   if (!output.frames.empty()) {
-    TRY_ASSIGN(WriteTxn * open, txn());
     for (const NewFrame& frame : output.frames) {
-      TRY(state_.store->append(*open, frame));
+      TRY(store_frame(frame));
       for (const ChunkInFrame& chunk : frame.chunks) claimed_.push_back(chunk.id);
     }
   }
   for (CaptureResult& result : output.results) {
+    count_capture(output.root, result);
     parked_.push_back({output.root, std::move(result), output.epoch, output.offline});
   }
   return apply_parked();

@@ -196,6 +196,7 @@ Status Engine::journal_gap(size_t index, const std::string& note) {
   gap.kind = RecordKind::kGap;
   gap.root = roots_[index]->root.node;
   gap.note = note;
+  ++roots_[index]->totals.gaps;
   return append(gap);
 }
 

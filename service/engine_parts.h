@@ -52,6 +52,10 @@ struct Engine::RootState {
   std::map<std::string, bool> mounts;  // below it, and whether a gap told what they hide
   int64_t recheck_ns = 0;              // when a lost or degraded root is looked at again
   int64_t path_check_ns = 0;           // when to see whether its path still leads to it
+  int64_t added_ns = 0;                // when its first look began
+  int64_t swept_ns = 0;                // when the last sweep that is done began
+  int64_t caught_up_ns = 0;            // what happened before is journaled; 0: not known once
+  RootTotals totals;
 };
 
 // The records and index entries being written; one LMDB transaction.
@@ -61,6 +65,7 @@ struct Engine::Batch {
   std::string records;
   int64_t opened_ns = 0;
   size_t ops = 0;
+  EngineTotals added;  // to be counted once it is committed
 };
 
 // What a name turns out to be, in the journal's terms.
@@ -96,6 +101,7 @@ struct Engine::Look {
 
 struct Engine::Waiter {
   uint64_t epoch = 0;
+  int64_t since_ns = 0;
   std::function<void(Result<Sequence>)> done;
 };
 

@@ -116,8 +116,7 @@ Status Engine::put_frames(PutTicket ticket, const std::vector<NewFrame>& frames)
   // A stream that fills the disk must not take the batch, and what others wrote into it, along.
   TRY(check_space(bytes));
   auto done = [&]() -> Status {
-    TRY_ASSIGN(WriteTxn * open, txn());
-    for (const NewFrame& frame : frames) TRY(state_.store->append(*open, frame));
+    for (const NewFrame& frame : frames) TRY(store_frame(frame));
     return commit_if_due();
   }();
   if (!done.ok()) fail_batch(done.error());

@@ -214,6 +214,7 @@ Status Engine::tend_coverage() {
       const auto lowest = lowest_epoch();
       if (lowest && *lowest <= root.sweep_epoch) continue;
       root.sweeping = false;
+      root.swept_ns = root.sweep_began_ns;
       root.sweep_rest_ns = now + (now - root.sweep_began_ns);
       TRY(end_degraded(i));
     }

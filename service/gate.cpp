@@ -145,9 +145,10 @@ Result<EngineStatus> DirectGate::status() {
     status.roots.push_back(std::move(entry));
   }
   status.problems.push_back(
-      "no service is running on this state: nothing is being watched; start it "
-      "with: holdfast --state " +
-      state_.dir + " watch DIR");
+      {"service",
+       "no service is running on this state: nothing is being watched; start it "
+       "with: holdfast --state " +
+           state_.dir + " watch DIR"});
   return status;
 }
 

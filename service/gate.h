@@ -25,6 +25,8 @@ class Gate {
   virtual Status remove_snapshot(const std::string& name) = 0;
   virtual Result<Sequence> journal_note(RecordKind kind, NodeId root, const std::string& note) = 0;
   virtual Result<EngineStatus> status() = 0;
+  // kFailed where the engine does not answer in time.
+  virtual Result<EngineStatus> status_within(int64_t) { return status(); }
   // Runs `call` on the engine's thread, and returns what it hands to `done`, which it may keep and
   // call from a later step(). `call` must own what it uses: the caller may be gone by then.
   using Done = std::function<void(const Status&)>;

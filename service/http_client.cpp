@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/path.h"
+#include "service/words.h"
 
 namespace holdfast {
 
@@ -105,7 +106,16 @@ Status http_request(const std::string& socket_path, const ApiRequest& request,
   curl_easy_setopt(curl.get(), CURLOPT_BUFFERSIZE, 256L * 1024);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &reply);
+  const int64_t timeout_ns = request.timeout_ns;
+  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_ns / 1'000'000));
   const CURLcode code = curl_easy_perform(curl.get());
+  if (code == CURLE_OPERATION_TIMEDOUT) {
+    return make_error(ErrorCode::kFailed,
+                      "the service on " + display_path(socket_path) + " did not answer within " +
+                          words_for_duration(timeout_ns) +
+                          "; it hangs or is stopped: look at its log and at dmesg, then restart "
+                          "it");
+  }
   if (code == CURLE_COULDNT_CONNECT) {
     return Error{ErrorCode::kNotFound, ECONNREFUSED, "no service answers on " + socket_path};
   }

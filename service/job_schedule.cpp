@@ -15,11 +15,6 @@ constexpr auto kLookEvery = std::chrono::seconds(1);
 constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 const std::pair<std::string, std::string> kScheduledTag{"by", "schedule"};
 
-bool is_scheduled(const Snapshot& snapshot) {
-  return std::find(snapshot.tags.begin(), snapshot.tags.end(), kScheduledTag) !=
-         snapshot.tags.end();
-}
-
 void job_failed(Log& log, const std::string& text) {
   log.write({LogLevel::kError, LogKind::kJobFailed, text, "", "", 0});
 }
@@ -39,6 +34,11 @@ class LineSink final : public ApiSink {
 };
 
 }  // namespace
+
+bool is_scheduled(const Snapshot& snapshot) {
+  return std::find(snapshot.tags.begin(), snapshot.tags.end(), kScheduledTag) !=
+         snapshot.tags.end();
+}
 
 JobSchedule::JobSchedule(Api& api, Gate& gate, State& state, const Clock& clock, Log& log,
                          JobOptions options)
@@ -157,8 +157,10 @@ void JobSchedule::snapshot() {
 }
 
 Status JobSchedule::take_snapshot() {
+  const int64_t began_ns = clock_.boottime_ns();
   TRY(gate_.flush(kNoTimeout));
   TRY_ASSIGN(const Snapshot snapshot, gate_.snapshot("by schedule", {kScheduledTag}));
+  api_.note_snapshot(clock_.boottime_ns() - began_ns);
   log_.info("took the snapshot " + snapshot.name);
   return {};
 }

@@ -25,6 +25,8 @@ struct JobOptions {
   bool operator==(const JobOptions&) const = default;
 };
 
+bool is_scheduled(const Snapshot& snapshot);  // taken by a schedule
+
 class JobSchedule {
  public:
   JobSchedule(Api& api, Gate& gate, State& state, const Clock& clock, Log& log, JobOptions options);

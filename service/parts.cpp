@@ -13,7 +13,13 @@ void finish(Part&) {}
 }  // namespace
 
 ServiceParts::ServiceParts(State& state, Gate& gate, const Clock& clock, Log& log, Api& api)
-    : state_(state), gate_(gate), clock_(clock), log_(log), api_(api), pruner_(state, gate, clock) {
+    : state_(state),
+      gate_(gate),
+      clock_(clock),
+      log_(log),
+      api_(api),
+      pruner_(state, gate, clock),
+      since_ns_(clock.wall_ns()) {
   api_.tell_scrub([this] {
     const std::lock_guard lock(mutex_);
     return scrub_ ? scrub_->at() : read_scrub_state(state_.dir);
@@ -62,6 +68,8 @@ void ServiceParts::apply(const PartOptions& options) {
       return std::make_unique<Inboxes>(options.inboxes, state_, gate_, clock_, log_);
     });
   }
+  api_.tell_health({options.health, options.scrub.every_ns,
+                    options.jobs.snapshot_every_ns.value_or(0), since_ns_});
   options_ = options;
 }
 

@@ -11,6 +11,7 @@
 
 #include "journal/retention.h"
 #include "service/api.h"
+#include "service/health.h"
 #include "service/inbox.h"
 #include "service/job_schedule.h"
 #include "service/prune.h"
@@ -23,6 +24,7 @@ struct PartOptions {
   std::optional<RetentionPolicy> retention;  // none: nothing is pruned by itself
   JobOptions jobs;
   std::vector<InboxConfig> inboxes;  // as checked_inboxes() gives them
+  HealthLimits health;
 };
 
 class ServiceParts {
@@ -51,6 +53,7 @@ class ServiceParts {
   Log& log_;
   Api& api_;
   Pruner pruner_;
+  const int64_t since_ns_;
   std::thread replacing_;
   std::optional<PartOptions> options_;  // what is in force; that thread's, while it runs
   mutable std::mutex mutex_;            // of what follows

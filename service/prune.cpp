@@ -89,6 +89,7 @@ Result<PruneResult> Pruner::run(const PruneOptions& options) {
   const std::unique_lock alone(running_, std::try_to_lock);
   if (!alone) return make_error(ErrorCode::kFailed, "a prune is under way already; wait for it");
   cancelled_ = false;
+  const int64_t began_ns = clock_.boottime_ns();
   PruneResult result;
   TRY(begin(options, result));
   const std::vector<Group> groups = plan();
@@ -119,6 +120,9 @@ Result<PruneResult> Pruner::run(const PruneOptions& options) {
   for (const auto& [pack, entry] : packs) {
     if (entry.condemned) result.bytes_waiting += entry.bytes;
   }
+  totals_.took_ns = clock_.boottime_ns() - began_ns;
+  totals_.last_ns = clock_.wall_ns();
+  ++totals_.runs;
   return result;
 }
 
@@ -461,6 +465,7 @@ Result<uint64_t> Pruner::remove_condemned_now(int64_t grace_ns) {
     if (in_use || clock_.boottime_ns() - when.since_ns < grace) continue;
     TRY_ASSIGN(const uint64_t bytes, remove_pack(pack, entry.bytes));
     freed += bytes;
+    totals_.freed_bytes += bytes;
   }
   return freed;
 }

@@ -59,6 +59,13 @@ class Pruner {
     std::atomic<uint64_t> marked{0}, packs{0}, packs_done{0};
   };
   const Counts& counts() const { return counts_; }
+  // Of all runs since the start, from any thread: those that ended well, when the last one did
+  // (wall) and how long it took, and the bytes of packs that are gone.
+  struct Totals {
+    std::atomic<uint64_t> runs{0}, freed_bytes{0};
+    std::atomic<int64_t> last_ns{0}, took_ns{0};
+  };
+  const Totals& totals() const { return totals_; }
 
  private:
   // Packs that stand for one piece of the log. More than one where a run was interrupted.
@@ -108,6 +115,7 @@ class Pruner {
   std::mutex running_;
   std::atomic<bool> cancelled_{false};
   Counts counts_;
+  Totals totals_;
   // Of the run under way.
   std::map<uint32_t, PackEntry> packs_;
   LiveMap live_;

@@ -18,6 +18,8 @@
 #include "service/api.h"
 #include "service/http_server.h"
 #include "service/parts.h"
+#include "service/probe_answer.h"
+#include "service/probe_server.h"
 #include "service/state_access.h"
 #include "service/supervisor.h"
 #include "service/words.h"
@@ -25,6 +27,8 @@
 namespace holdfast {
 
 namespace {
+
+constexpr size_t kPostedMax = 4096;  // who asks again and again while nobody answers
 
 // Requests hop to the loop's thread as closures and are answered through promises.
 class ServiceGate final : public Gate {
@@ -54,6 +58,9 @@ class ServiceGate final : public Gate {
   }
   Result<EngineStatus> status() override {
     return ask<EngineStatus>([&](auto answer) { (*answer)(engine_.status()); });
+  }
+  Result<EngineStatus> status_within(int64_t timeout_ns) override {
+    return ask<EngineStatus>([this](auto answer) { (*answer)(engine_.status()); }, timeout_ns);
   }
   Status with_engine(std::function<void(Engine&, Done)> call) override {
     auto done = ask<bool>([this, call](auto answer) {
@@ -113,6 +120,9 @@ class ServiceGate final : public Gate {
     {
       std::lock_guard lock(mutex_);
       if (closed_) return make_error(ErrorCode::kInterrupted, "the service is stopping");
+      if (posted_.size() >= kPostedMax) {
+        return make_error(ErrorCode::kFailed, "too much waits for the service's loop already");
+      }
       posted_.emplace_back([call, answer] { call(answer); });
     }
     answer.reset();
@@ -296,6 +306,22 @@ Status connect_loop(Loop& loop, Engine& engine, Turner& turner, std::optional<St
   return {};
 }
 
+// Before anything is journaled, because an address that is taken ends the start.
+Result<Fd> listen_for_probes(const ServiceOptions& options, Log& log) {
+  if (!options.listen) return Fd();
+  TRY_ASSIGN(Fd listener, ProbeServer::listen_on(*options.listen));
+  log.info("/healthz, /readyz and /metrics are at http://" + words_for(*options.listen));
+  return listener;
+}
+
+// nullptr: none are asked for.
+Result<std::unique_ptr<ProbeServer>> start_probes(Fd listener, Api& api) {
+  if (!listener) return std::unique_ptr<ProbeServer>();
+  return ProbeServer::start(std::move(listener), [&api](const ProbeRequest& request) {
+    return answer_probe(api, request);
+  });
+}
+
 }  // namespace
 
 std::vector<std::string> words_for_restart(const ServiceOptions& now, const ServiceOptions& next) {
@@ -322,6 +348,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   TRY(check_roots(options.roots));
   if (options.expect_state) TRY(check_state_expected(options.state_dir));
   TRY(check_state_access(options.state_dir));
+  TRY_ASSIGN(Fd listener, listen_for_probes(options, log));
   TRY_ASSIGN(auto state, State::open(options.state_dir, true, clock, log));
   TRY_ASSIGN(auto loop, Loop::create());
   EngineOptions engine_options;
@@ -348,6 +375,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
     turner.turn();
   }));
   TRY_ASSIGN(auto server, HttpServer::start(state->socket_path(), api));
+  TRY_ASSIGN(auto probes, start_probes(std::move(listener), api));
   log.info("state " + state->dir + ", ready");
   TRY(supervisor.start(*loop));
   loop->wake();
@@ -358,6 +386,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   auto stopped = engine.stop();
   gate.close();
   parts.stop();
+  probes.reset();
   server.reset();
   return stopped;
 }

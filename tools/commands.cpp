@@ -78,11 +78,13 @@ void add_looking_commands(CLI::App& app, Arguments& arguments, std::vector<Comma
 void add_acting_commands(CLI::App& app, Arguments& arguments, std::vector<Command>& commands) {
   auto* status = app.add_subcommand("status", "roots, coverage, store, problems")->fallthrough();
   auto* check_health = status->add_flag("--check", arguments.check_health,
-                                        "exit 3 where a person should look (for HEALTHCHECK)");
+                                        "only what is wrong, a line each; exit 3 where anything is "
+                                        "(for HEALTHCHECK)");
   status
-      ->add_option("--max-age", arguments.max_age, "and where the last record is older, such as 1h")
+      ->add_option("--max-age", arguments.max_age,
+                   "a root that was last known to be up to date longer ago is wrong, too (1h)")
       ->needs(check_health);
-  status->footer("Example: holdfast status --check");
+  status->footer("Examples:\n  holdfast status\n  holdfast status --check --max-age 10m");
   commands.push_back({status, "GET", "/v1/status", print_status});
 
   auto* flush =
@@ -232,6 +234,10 @@ CLI::App* add_watch(CLI::App& app, Arguments& arguments) {
       ->add_option("--snapshot-every", arguments.snapshot_every,
                    "take a snapshot this often, and keep the newest 24 of those")
       ->envname("HOLDFAST_SNAPSHOT_EVERY");
+  watch
+      ->add_option("--listen", arguments.listen,
+                   "ADDRESS:PORT for /healthz, /readyz and /metrics, such as 127.0.0.1:7474")
+      ->envname("HOLDFAST_LISTEN");
   watch
       ->add_option("--backend", arguments.backend,
                    "what tells of changes: auto (the best that works), fanotify, inotify, poll")

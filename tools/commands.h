@@ -20,6 +20,7 @@ struct Arguments {
   std::vector<std::string> watch, excludes, paths, tags;
   std::string backend = "auto";
   std::string scrub_every, scrub_rate, snapshot_every;
+  std::string listen;
   bool check_health = false;
   std::string max_age;
   std::string dump, to_command;

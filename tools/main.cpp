@@ -115,6 +115,16 @@ void put_policy(const Config& config, ApiRequest& request) {
   put("last", std::to_string(policy.last));
 }
 
+Result<std::optional<HttpConfig>> listen_of(const Arguments& arguments, const Config& config) {
+  if (arguments.listen.empty()) return config.http;
+  auto listen = parse_listen(arguments.listen);
+  if (listen) return listen;
+  return make_error(ErrorCode::kUsage,
+                    "--listen (or HOLDFAST_LISTEN) is an address and a port from 1 to 65535, like "
+                    "127.0.0.1:7474 or [::1]:7474, not \"" +
+                        display_path(arguments.listen) + "\"");
+}
+
 // The durations and rates of the command line go before those of the configuration.
 Status read_schedules(const Arguments& arguments, const Config& config, PartOptions& parts) {
   if (config.scrub && config.scrub->every_ns) parts.scrub.every_ns = *config.scrub->every_ns;
@@ -136,6 +146,7 @@ Status read_schedules(const Arguments& arguments, const Config& config, PartOpti
   if (!arguments.snapshot_every.empty()) {
     TRY_ASSIGN(parts.jobs.snapshot_every_ns, parse_duration_ns(arguments.snapshot_every));
   }
+  parts.health = limits_of(config);
   return {};
 }
 
@@ -163,6 +174,7 @@ Result<ServiceOptions> service_options(const Arguments& arguments, Log& log) {
   for (const std::string& section : config.not_yet) {
     log.warn("[" + section + "] in " + arguments.config_file + " has no effect in this version");
   }
+  TRY_ASSIGN(options.listen, listen_of(arguments, config));
   options.expect_state = environment_flag("HOLDFAST_EXPECT_STATE");
   if (!arguments.config_file.empty()) {
     options.reread = [&arguments, &log] { return service_options(arguments, log); };
@@ -191,30 +203,20 @@ void show_progress(const Json& progress, bool quiet) {
   std::fprintf(stderr, "\r\033[K%s", text.c_str());
 }
 
-int health_exit(const Arguments& arguments, const Json& status) {
-  if (!arguments.check_health) return 0;
-  if (!status["healthy"].get<bool>()) return 3;
-  if (arguments.max_age.empty()) return 0;
-  const auto limit = parse_duration_ns(arguments.max_age);  // known to be good
-  SystemClock clock;
-  auto last =
-      parse_time_spec(status.value("last_record", std::string("1970-01-01")), clock.wall_ns());
-  const auto* point = last.ok() ? std::get_if<TimePoint>(&*last) : nullptr;
-  if (point != nullptr && clock.wall_ns() - point->wall_ns <= *limit) return 0;
-  std::fprintf(stderr, "holdfast: the last record is older than %s\n", arguments.max_age.c_str());
-  return 3;
-}
+constexpr int64_t kHealthTimeoutNs = 8'000'000'000;  // more than the service gives its loop
 
 int run_command(Arguments& arguments, Printer print) {
   auto config = load_config(arguments);
   if (!config.ok()) return report(config.error());
   auto dir = state_dir(arguments, *config);
   if (!dir.ok()) return report(dir.error());
-  if (!arguments.max_age.empty()) {
-    if (auto limit = parse_duration_ns(arguments.max_age); !limit.ok())
-      return report(limit.error());
-  }
   ApiRequest& request = arguments.request;
+  if (arguments.check_health) {
+    request.params.emplace_back("check", "1");
+    request.timeout_ns = kHealthTimeoutNs;
+    if (!arguments.max_age.empty()) request.params.emplace_back("max_age", arguments.max_age);
+    print = print_check_health;
+  }
   request.params.emplace_back("cwd", working_directory());
   for (const std::string& path : arguments.paths) request.params.emplace_back("path", path);
   for (const std::string& tag : arguments.tags) request.params.emplace_back("tag", tag);
@@ -236,7 +238,7 @@ int run_command(Arguments& arguments, Printer print) {
       code = report(error);
       return;
     }
-    if (request.path == "/v1/status") code = health_exit(arguments, json);
+    if (arguments.check_health && !json["healthy"].get<bool>()) code = 3;
     if (request.path == "/v1/restore" && !json["failed"].empty()) code = 5;
     if (request.path == "/v1/check" && !json["clean"].get<bool>()) code = 3;
     if (request.path == "/v1/verify" && json["problems"].get<uint64_t>() > 0) code = 3;

@@ -192,6 +192,23 @@ std::string print_status(const Json& status) {
   return text;
 }
 
+std::string print_check_health(const Json& status) {
+  if (status["healthy"].get<bool>()) {
+    return "healthy, at @" + std::to_string(number_of(status, "seq")) + "\n";
+  }
+  std::string text;
+  for (const Json& finding : status["findings"]) {
+    std::string line = text_of(finding, "root");
+    if (!line.empty()) line += ": ";
+    line += text_of(finding, "what");
+    if (!text_of(finding, "value").empty()) line += ": " + text_of(finding, "value");
+    if (!text_of(finding, "bound").empty()) line += ", " + text_of(finding, "bound");
+    if (!text_of(finding, "fix").empty()) line += "; " + text_of(finding, "fix");
+    text += text_of(finding, "check") + ": " + display_path(line) + "\n";
+  }
+  return text;
+}
+
 std::string print_snapshot(const Json& snapshot) {
   std::string text = text_of(snapshot, "name") + "  @" +
                      std::to_string(number_of(snapshot, "seq")) + "  " +

@@ -13,6 +13,7 @@ std::string print_entry(const Json& record);   // ls
 std::string print_diff(const Json& difference);
 std::string print_dump_state(const Json& dump);
 std::string print_status(const Json& status);
+std::string print_check_health(const Json& status);
 std::string print_snapshot(const Json& snapshot);
 std::string print_restore(const Json& result);
 std::string print_check(const Json& result);
