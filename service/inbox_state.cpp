@@ -1,6 +1,9 @@
 #include "service/inbox_state.h"
 
+#include <algorithm>
 #include <array>
+#include <span>
+#include <type_traits>
 
 #include "base/fs.h"
 #include "base/hash.h"
@@ -17,146 +20,118 @@ constexpr std::array<const char*, 6> kPhases{"accepted", "stopping", "started",
                                              "ended",    "filing",   "filed"};
 constexpr std::array<const char*, 3> kOutcomes{"done", "failed", "same"};
 
+using Words = std::span<const char* const>;
+
 std::string file_of(const std::string& state_dir) { return state_dir + "/inbox"; }
 
-// What is not there, or not of its type, makes the whole unreadable.
-class Fields {
+// Reads fields, in any order. What is not there, or not of its type, makes the whole unreadable.
+class Reader {
  public:
-  explicit Fields(const Json& json) : json_(json) {}
-  std::string text(const char* key) {
-    const Json* value = find(key);
-    if (value != nullptr && value->is_string()) return value->get<std::string>();
-    good_ = false;
-    return "";
+  explicit Reader(const Json& json) : json_(json) {}
+  void text(const char* key, std::string& value) {
+    const Json* found = find(key, &Json::is_string);
+    if (found != nullptr) value = found->get<std::string>();
   }
-  std::string path(const char* key) {
-    auto decoded = percent_decode(text(key));
-    if (decoded.ok()) return *decoded;
-    good_ = false;
-    return "";
+  void bytes(const char* key, std::string& value) {
+    std::string encoded;
+    text(key, encoded);
+    take_bytes(encoded, value);
   }
-  uint64_t number(const char* key) {
-    const Json* value = find(key);
-    if (value != nullptr && value->is_number_unsigned()) return value->get<uint64_t>();
-    good_ = false;
-    return 0;
-  }
-  int64_t time(const char* key) {
-    const Json* value = find(key);
-    if (value != nullptr && value->is_number_integer()) return value->get<int64_t>();
-    good_ = false;
-    return 0;
-  }
-  template <class Enum, size_t N>
-  Enum word(const char* key, const std::array<const char*, N>& words) {
-    const std::string found = text(key);
-    for (size_t i = 0; i < N; ++i) {
-      if (found == words[i]) return static_cast<Enum>(i);
+  void bytes(const char* key, std::vector<std::string>& values) {
+    const Json* found = find(key, &Json::is_array);
+    if (found == nullptr) return;
+    for (const Json& item : *found) {
+      values.emplace_back();
+      take_bytes(item.is_string() ? item.get<std::string>() : "%", values.back());
     }
-    good_ = false;
-    return {};
   }
-  std::vector<std::string> paths(const char* key) {
-    std::vector<std::string> all;
-    const Json* value = find(key);
-    good_ = good_ && value != nullptr && value->is_array();
-    if (!good_) return all;
-    for (const Json& item : *value) {
-      auto decoded = percent_decode(item.is_string() ? item.get<std::string>() : "%");
-      good_ = good_ && decoded.ok();
-      if (decoded.ok()) all.push_back(*decoded);
-    }
-    return all;
+  template <class Number>
+  void number(const char* key, Number& value) {
+    const bool is_signed = std::is_signed_v<Number>;
+    const Json* found = find(key, is_signed ? &Json::is_number_integer : &Json::is_number_unsigned);
+    if (found != nullptr) value = found->get<Number>();
+  }
+  template <class Enum>
+  void word(const char* key, Enum& value, Words words) {
+    std::string found;
+    text(key, found);
+    const auto at = std::find(words.begin(), words.end(), found);
+    good_ = good_ && at != words.end();
+    if (good_) value = static_cast<Enum>(at - words.begin());
   }
   bool good() const { return good_; }
 
  private:
-  const Json* find(const char* key) const {
-    if (!json_.is_object()) return nullptr;
-    const auto at = json_.find(key);
-    return at != json_.end() ? &*at : nullptr;
+  const Json* find(const char* key, bool (Json::*is_of_type)() const noexcept) {
+    const auto at = json_.find(key);  // the end, of what is no object
+    if (at != json_.end() && ((*at).*is_of_type)()) return &*at;
+    good_ = false;
+    return nullptr;
+  }
+  void take_bytes(const std::string& encoded, std::string& value) {
+    const auto decoded = percent_decode(encoded);
+    good_ = good_ && decoded.ok();
+    if (decoded.ok()) value = *decoded;
   }
   const Json& json_;
   bool good_ = true;
 };
 
-Json job_json(const InboxJob& job) {
+// The same calls write.
+class Writer {
+ public:
+  void text(const char* key, const std::string& value) { json[key] = value; }
+  void bytes(const char* key, const std::string& value) { json[key] = percent_encode(value); }
+  void bytes(const char* key, const std::vector<std::string>& values) {
+    json[key] = Json::array();
+    for (const std::string& value : values) json[key].push_back(percent_encode(value));
+  }
+  template <class Number>
+  void number(const char* key, Number value) {
+    json[key] = value;
+  }
+  template <class Enum>
+  void word(const char* key, Enum value, Words words) {
+    json[key] = words[static_cast<size_t>(value)];
+  }
   Json json;
-  json["id"] = job.id;
-  json["inbox"] = percent_encode(job.inbox);
-  json["name"] = percent_encode(job.name);
-  json["dev"] = job.dev;
-  json["inode"] = job.inode;
-  json["size"] = job.size;
-  json["mtime_ns"] = job.mtime_ns;
-  json["hash"] = job.hash;
-  json["uid"] = job.uid;
-  json["gid"] = job.gid;
-  json["phase"] = words_for_phase(job.phase);
-  json["docker"] = percent_encode(job.docker);
-  json["containers"] = Json::array();
-  for (const std::string& name : job.containers) json["containers"].push_back(percent_encode(name));
-  json["filed_as"] = percent_encode(job.filed_as);
-  json["undo"] = percent_encode(job.undo);
-  json["replaces"] = percent_encode(job.replaces);
-  json["new_dev"] = job.new_dev;
-  json["new_inode"] = job.new_inode;
-  json["outcome"] = words_for_outcome(job.outcome);
-  json["why"] = percent_encode(job.why);
-  json["log"] = percent_encode(job.log);
-  return json;
+};
+
+template <class Fields, class Job>
+void fields_of_job(Fields& fields, Job& job) {
+  fields.text("id", job.id);
+  fields.bytes("inbox", job.inbox);
+  fields.bytes("name", job.name);
+  fields.number("dev", job.dev);
+  fields.number("inode", job.inode);
+  fields.number("size", job.size);
+  fields.number("mtime_ns", job.mtime_ns);
+  fields.text("hash", job.hash);
+  fields.number("uid", job.uid);
+  fields.number("gid", job.gid);
+  fields.word("phase", job.phase, kPhases);
+  fields.bytes("docker", job.docker);
+  fields.bytes("containers", job.containers);
+  fields.bytes("filed_as", job.filed_as);
+  fields.bytes("undo", job.undo);
+  fields.bytes("replaces", job.replaces);
+  fields.number("new_dev", job.new_dev);
+  fields.number("new_inode", job.new_inode);
+  fields.word("outcome", job.outcome, kOutcomes);
+  fields.bytes("why", job.why);
+  fields.bytes("log", job.log);
 }
 
-std::optional<InboxJob> job_of(const Json& json) {
-  Fields fields(json);
-  InboxJob job;
-  job.id = fields.text("id");
-  job.inbox = fields.path("inbox");
-  job.name = fields.path("name");
-  job.dev = fields.number("dev");
-  job.inode = fields.number("inode");
-  job.size = fields.number("size");
-  job.mtime_ns = fields.time("mtime_ns");
-  job.hash = fields.text("hash");
-  job.uid = static_cast<uint32_t>(fields.number("uid"));
-  job.gid = static_cast<uint32_t>(fields.number("gid"));
-  job.phase = fields.word<InboxPhase>("phase", kPhases);
-  job.docker = fields.path("docker");
-  job.containers = fields.paths("containers");
-  job.filed_as = fields.path("filed_as");
-  job.undo = fields.path("undo");
-  job.replaces = fields.path("replaces");
-  job.new_dev = fields.number("new_dev");
-  job.new_inode = fields.number("new_inode");
-  job.outcome = fields.word<InboxOutcome>("outcome", kOutcomes);
-  job.why = fields.path("why");
-  job.log = fields.path("log");
-  return fields.good() ? std::optional(job) : std::nullopt;
-}
-
-Json result_json(const InboxResult& result) {
-  return {{"inbox", percent_encode(result.inbox)},
-          {"name", percent_encode(result.name)},
-          {"size", result.size},
-          {"mtime_ns", result.mtime_ns},
-          {"hash", result.hash},
-          {"outcome", words_for_outcome(result.outcome)},
-          {"ended_ns", result.ended_ns},
-          {"log", percent_encode(result.log)}};
-}
-
-std::optional<InboxResult> result_of(const Json& json) {
-  Fields fields(json);
-  InboxResult result;
-  result.inbox = fields.path("inbox");
-  result.name = fields.path("name");
-  result.size = fields.number("size");
-  result.mtime_ns = fields.time("mtime_ns");
-  result.hash = fields.text("hash");
-  result.outcome = fields.word<InboxOutcome>("outcome", kOutcomes);
-  result.ended_ns = fields.time("ended_ns");
-  result.log = fields.path("log");
-  return fields.good() ? std::optional(result) : std::nullopt;
+template <class Fields, class Done>
+void fields_of_result(Fields& fields, Done& result) {
+  fields.bytes("inbox", result.inbox);
+  fields.bytes("name", result.name);
+  fields.number("size", result.size);
+  fields.number("mtime_ns", result.mtime_ns);
+  fields.text("hash", result.hash);
+  fields.word("outcome", result.outcome, kOutcomes);
+  fields.number("ended_ns", result.ended_ns);
+  fields.bytes("log", result.log);
 }
 
 }  // namespace
@@ -168,9 +143,18 @@ const char* words_for_outcome(InboxOutcome outcome) {
 
 std::string encode_inbox_state(const InboxState& state) {
   Json json;
-  json["job"] = state.job ? job_json(*state.job) : Json();
+  json["job"] = Json();
+  if (state.job) {
+    Writer job;
+    fields_of_job(job, *state.job);
+    json["job"] = std::move(job.json);
+  }
   json["last"] = Json::array();
-  for (const InboxResult& result : state.last) json["last"].push_back(result_json(result));
+  for (const InboxResult& result : state.last) {
+    Writer fields;
+    fields_of_result(fields, result);
+    json["last"].push_back(std::move(fields.json));
+  }
   const ContentHash hash = content_hash(json.dump());
   json["checksum"] = "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
   return json_line(json);
@@ -181,14 +165,15 @@ std::optional<InboxState> decode_inbox_state(std::string_view text) {
   if (!json.is_object() || !json.contains("job") || !json.contains("last")) return std::nullopt;
   InboxState state;
   if (!json["job"].is_null()) {
-    state.job = job_of(json["job"]);
-    if (!state.job) return std::nullopt;
+    Reader job(json["job"]);
+    fields_of_job(job, state.job.emplace());
+    if (!job.good()) return std::nullopt;
   }
   if (!json["last"].is_array()) return std::nullopt;
   for (const Json& item : json["last"]) {
-    auto result = result_of(item);
-    if (!result) return std::nullopt;
-    state.last.push_back(std::move(*result));
+    Reader result(item);
+    fields_of_result(result, state.last.emplace_back());
+    if (!result.good()) return std::nullopt;
   }
   if (encode_inbox_state(state) != text) return std::nullopt;
   return state;
