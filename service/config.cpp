@@ -300,11 +300,32 @@ Status read_restore(const ConfigSection& section, InboxConfig& inbox) {
   return {};
 }
 
+// All of them, since nobody knows what a command writes to; a database that is replaced is a file,
+// and needs none.
+Status read_inbox_dumps(const ConfigSection& section, const Config& config, InboxConfig& inbox) {
+  if (!section.has("dumps")) {
+    if (inbox.replace.empty()) inbox.dumps = config.dumps;
+    return {};
+  }
+  TRY_ASSIGN(const std::vector<std::string> names, section.texts("dumps"));
+  for (const std::string& name : names) {
+    const auto named = [&](const DumpConfig& dump) { return dump.name == name; };
+    const auto found = std::find_if(config.dumps.begin(), config.dumps.end(), named);
+    if (found == config.dumps.end()) {
+      return section.complain("dumps", "names \"" + name +
+                                           "\", and there is no [[dump]] of that name; correct it, "
+                                           "or remove the line for all of them");
+    }
+    inbox.dumps.push_back(*found);
+  }
+  return {};
+}
+
 Status read_inboxes(const ConfigSection& top, Config& config) {
   TRY_ASSIGN(const std::vector<ConfigSection> sections, top.sections("inbox"));
   for (const ConfigSection& section : sections) {
-    TRY(section.allow_only({"path", "match", "stop", "restore", "replace", "docker", "timeout",
-                            "stop_timeout", "settle"}));
+    TRY(section.allow_only({"path", "match", "stop", "restore", "replace", "docker", "dumps",
+                            "timeout", "stop_timeout", "settle"}));
     InboxConfig inbox;
     inbox.line = section.line();
     TRY_ASSIGN(inbox.path, section.required_absolute_path("path"));
@@ -316,6 +337,7 @@ Status read_inboxes(const ConfigSection& top, Config& config) {
     }
     TRY(read_restore(section, inbox));
     TRY(read_match(section, inbox));
+    TRY(read_inbox_dumps(section, config, inbox));
     TRY_ASSIGN(inbox.stop, section.texts("stop"));
     TRY_ASSIGN(const std::optional<std::string> docker, section.text("docker"));
     if (docker) {

@@ -85,6 +85,7 @@ struct InboxConfig {
   std::vector<std::string> restore;  // empty: `replace` is not
   std::string replace;               // a SQLite database
   std::string docker;                // the API's socket; empty: not set
+  std::vector<DumpConfig> dumps;     // that are made before a restore, as a part of the way back
   int64_t timeout_ns = 3'600'000'000'000;
   int64_t stop_timeout_ns = 30'000'000'000;
   int64_t settle_ns = 5'000'000'000;

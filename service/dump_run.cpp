@@ -27,7 +27,28 @@ Status read_attempts(const Journal& journal, const LmdbTxn& txn, NodeId node, Du
   });
 }
 
+// Answers of a few lines, whole.
+class LineSink final : public ApiSink {
+ public:
+  explicit LineSink(const std::function<void(std::string_view)>& take) : take_(take) {}
+  bool write(std::string_view bytes) override {
+    take_(bytes);
+    return true;
+  }
+  bool cancelled() override { return false; }
+
+ private:
+  const std::function<void(std::string_view)>& take_;
+};
+
 }  // namespace
+
+ApiSend send_within(Api& api) {
+  return [&api](const ApiRequest& request, const std::function<void(std::string_view)>& take) {
+    LineSink sink(take);
+    return api.handle(request, sink);
+  };
+}
 
 Result<DumpResult> run_dump(const DumpConfig& dump, const Clock& clock,
                             const std::function<bool()>& cancelled, const ApiSend& send) {

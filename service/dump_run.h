@@ -26,6 +26,9 @@ struct DumpResult {
 using ApiSend =
     std::function<Status(const ApiRequest&, const std::function<void(std::string_view line)>&)>;
 
+// To an API in this process.
+ApiSend send_within(Api& api);
+
 // An error: nothing was journaled (the disk is full, the same dump is running). A command that
 // failed is a result.
 Result<DumpResult> run_dump(const DumpConfig& dump, const Clock& clock,

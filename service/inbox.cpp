@@ -70,9 +70,9 @@ Result<std::vector<InboxConfig>> checked_inboxes(std::vector<InboxConfig> inboxe
   return inboxes;
 }
 
-Inboxes::Inboxes(std::vector<InboxConfig> configs, State& state, Gate& gate, const Clock& clock,
-                 Log& log)
-    : state_(state), gate_(gate), clock_(clock), log_(log) {
+Inboxes::Inboxes(std::vector<InboxConfig> configs, Api& api, State& state, Gate& gate,
+                 const Clock& clock, Log& log)
+    : api_(api), state_(state), gate_(gate), clock_(clock), log_(log) {
   for (InboxConfig& config : configs) {
     inboxes_.push_back({std::move(config), nullptr, 0, ""});
   }
@@ -138,7 +138,8 @@ bool Inboxes::begin_state() {
   }
   problem_.clear();
   run_ = std::make_unique<InboxRun>(
-      InboxTools{state_, gate_, clock_, log_, [this] { return stopping(); }}, std::move(*before));
+      InboxTools{state_, gate_, clock_, log_, send_within(api_), [this] { return stopping(); }},
+      std::move(*before));
   return true;
 }
 

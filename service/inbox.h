@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "service/api.h"
 #include "service/config.h"
 #include "service/gate.h"
 #include "service/inbox_folder.h"
@@ -30,7 +31,8 @@ Result<std::vector<InboxConfig>> checked_inboxes(std::vector<InboxConfig> inboxe
 
 class Inboxes {
  public:
-  Inboxes(std::vector<InboxConfig> configs, State& state, Gate& gate, const Clock& clock, Log& log);
+  Inboxes(std::vector<InboxConfig> configs, Api& api, State& state, Gate& gate, const Clock& clock,
+          Log& log);
   ~Inboxes();  // ends what is under way, starts the containers
   Inboxes(const Inboxes&) = delete;
   Inboxes& operator=(const Inboxes&) = delete;
@@ -58,6 +60,7 @@ class Inboxes {
   Json status_of(const Inbox& inbox, const InboxState& state,
                  std::vector<std::string>& problems) const;
 
+  Api& api_;
   State& state_;
   Gate& gate_;
   const Clock& clock_;

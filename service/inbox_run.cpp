@@ -217,6 +217,9 @@ Status InboxRun::journal() {
   words += failed                                 ? " failed: " + job().why
            : job().outcome == InboxOutcome::kSame ? " not restored again"
                                                   : " restored";
+  if (!job().undumped.empty()) {
+    words += ", without a good dump of right before of: " + job().undumped;
+  }
   if (!job().undo.empty()) words += "; undo with: " + job().undo;
   words += "; log: " + display_path(place + kInboxLog);
   auto noted = tools_.gate.journal_note(RecordKind::kRestore, {}, words);

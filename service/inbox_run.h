@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "service/config.h"
 #include "service/docker.h"
+#include "service/dump_run.h"
 #include "service/gate.h"
 #include "service/inbox_rules.h"
 #include "service/inbox_state.h"
@@ -27,6 +28,7 @@ struct InboxTools {
   Gate& gate;
   const Clock& clock;
   Log& log;
+  ApiSend send;                    // for dumps
   std::function<bool()> stopping;  // the service is to end; any thread
 };
 
@@ -59,7 +61,10 @@ class InboxRun {
   Status find_running(const InboxConfig& config, std::vector<std::string>& running);
   Status stop_containers(const InboxConfig& config, const std::vector<std::string>& running);
   Status flush();
-  Status pin(const std::string& restore_words);
+  Status make_dumps(const InboxConfig& config);
+  Result<DumpResult> make_dump(const DumpConfig& dump);
+  Result<std::string> undo_of_dumps(const InboxConfig& config, const std::string& snapshot) const;
+  Status pin(const InboxConfig& config);
   Status run_command(const InboxConfig& config);
   Status replace_database(const InboxConfig& config);
 
@@ -79,6 +84,7 @@ class InboxRun {
   int64_t stop_timeout_ns_ = InboxConfig{}.stop_timeout_ns;
   uint64_t unpacked_bytes_ = 0;
   std::string unpacked_hash_;  // hex
+  std::string dumps_undo_;     // the commands that bring the dumps of the pinned moment back
   mutable std::mutex mutex_;   // of published_
   InboxState published_;
 };

@@ -112,6 +112,7 @@ void fields_of_job(Fields& fields, Job& job) {
   fields.word("phase", job.phase, kPhases);
   fields.bytes("docker", job.docker);
   fields.bytes("containers", job.containers);
+  fields.bytes("undumped", job.undumped);
   fields.bytes("filed_as", job.filed_as);
   fields.bytes("undo", job.undo);
   fields.bytes("replaces", job.replaces);

@@ -30,6 +30,7 @@ struct InboxJob {
   InboxPhase phase = InboxPhase::kAccepted;
   std::string docker;
   std::vector<std::string> containers;  // to be started again, in the order of their stop
+  std::string undumped;  // names of dumps that were to be made before, and are not good
   std::string filed_as, undo, replaces;
   uint64_t new_dev = 0, new_inode = 0;
   InboxOutcome outcome = InboxOutcome::kFailed;  // from kEnded on

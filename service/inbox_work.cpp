@@ -58,6 +58,7 @@ Status InboxRun::work(const InboxConfig& config) {
   TRY(find_running(config, running));
   TRY(flush());
   TRY(stop_containers(config, running));
+  TRY(make_dumps(config));
   return config.replace.empty() ? run_command(config) : replace_database(config);
 }
 
@@ -176,19 +177,21 @@ Status InboxRun::stop_containers(const InboxConfig& config,
   return {};
 }
 
-// `restore_words` are of the command that goes back, between "restore" and "--at".
-Status InboxRun::pin(const std::string& restore_words) {
+Status InboxRun::pin(const InboxConfig& config) {
   TRY(flush());
   auto pinned = tools_.gate.snapshot("before the restore of " + display_path(job().name), {});
   if (!pinned.ok()) return pinned.error().in("pinning the present");
-  job().undo = "holdfast --state " + shell_quote(tools_.state.dir) + " restore" + restore_words +
-               " --at " + pinned->name + " --in-place" + (restore_words.empty() ? " --delete" : "");
+  TRY_ASSIGN(dumps_undo_, undo_of_dumps(config, pinned->name));
+  const bool all = config.replace.empty();
+  job().undo = "holdfast --state " + shell_quote(tools_.state.dir) + " restore" +
+               (all ? "" : " " + shell_quote(config.replace)) + " --at " + pinned->name +
+               " --in-place" + (all ? " --delete" : "") + dumps_undo_;
   say("the present is pinned as " + pinned->name + "; to go back to it: " + job().undo);
   return {};
 }
 
 Status InboxRun::run_command(const InboxConfig& config) {
-  TRY(pin(""));
+  TRY(pin(config));
   CommandRun run;
   run.args = filled_in(config.restore, unpacked_path());
   run.env = {{"HOLDFAST_FILE", join_path(job().inbox, job().name)},
@@ -234,7 +237,7 @@ Status InboxRun::run_command(const InboxConfig& config) {
 Status InboxRun::replace_database(const InboxConfig& config) {
   TRY_ASSIGN(const InboxReplace replace, InboxReplace::open(config.replace, job().id));
   TRY(replace.require_unused());
-  TRY(pin(" " + shell_quote(config.replace)));
+  TRY(pin(config));
   TRY_ASSIGN(const bool in_journal, replace.is_in_journal(tools_.state));
   if (!in_journal) {
     TRY_ASSIGN(job().filed_as, free_filed_name(job().inbox, job().name, tools_.clock.wall_ns()));
@@ -242,7 +245,7 @@ Status InboxRun::replace_database(const InboxConfig& config) {
     const std::string name = job().filed_as + kInboxReplaced;
     TRY(replace.keep_old(done.get(), name));
     const std::string kept = join_path(join_path(job().inbox, kInboxDone), name);
-    job().undo = "cp " + shell_quote(kept) + " " + shell_quote(config.replace);
+    job().undo = "cp " + shell_quote(kept) + " " + shell_quote(config.replace) + dumps_undo_;
     say("the journal does not have all of the old database, so it is kept; to go back to it, with "
         "nothing using it: " +
         job().undo);

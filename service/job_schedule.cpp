@@ -19,20 +19,6 @@ void job_failed(Log& log, const std::string& text) {
   log.write({LogLevel::kError, LogKind::kJobFailed, text, "", "", 0});
 }
 
-// Answers of a few lines, whole.
-class LineSink final : public ApiSink {
- public:
-  explicit LineSink(const std::function<void(std::string_view)>& take) : take_(take) {}
-  bool write(std::string_view bytes) override {
-    take_(bytes);
-    return true;
-  }
-  bool cancelled() override { return false; }
-
- private:
-  const std::function<void(std::string_view)>& take_;
-};
-
 }  // namespace
 
 bool is_scheduled(const Snapshot& snapshot) {
@@ -116,13 +102,8 @@ void JobSchedule::work() {
 }
 
 void JobSchedule::dump(const DumpConfig& dump) {
-  const auto send = [this](const ApiRequest& request,
-                           const std::function<void(std::string_view)>& take) {
-    LineSink sink(take);
-    return api_.handle(request, sink);
-  };
   const auto result = run_dump(
-      dump, clock_, [this] { return stopping_.load(); }, send);
+      dump, clock_, [this] { return stopping_.load(); }, send_within(api_));
   if (!result.ok()) {
     if (!stopping_) job_failed(log_, result.error().message);
     return;

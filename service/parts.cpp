@@ -65,7 +65,7 @@ void ServiceParts::apply(const PartOptions& options) {
   }
   if (!options_ || options_->inboxes != options.inboxes) {
     exchange(inboxes_, [&] {
-      return std::make_unique<Inboxes>(options.inboxes, state_, gate_, clock_, log_);
+      return std::make_unique<Inboxes>(options.inboxes, api_, state_, gate_, clock_, log_);
     });
   }
   api_.tell_health({options.health, options.scrub.every_ns,

@@ -105,6 +105,14 @@ TEST_CASE("sizes and addresses have several spellings", "[config]") {
   REQUIRE(parse_ok("[http]\nlisten = \"[::1]:80\"").http->host == "::1");
   REQUIRE(parse_ok("[[inbox]]\npath = '/in'\nrestore = ['r']").inboxes[0].match.size() == 15);
   REQUIRE(parse_ok("[[inbox]]\npath = '/in'\nreplace = '/a.db'").inboxes[0].replace == "/a.db");
+  const std::string dumps =
+      "[[dump]]\nname = 'a'\ncommand = ['x']\nevery = '1h'\n"
+      "[[dump]]\nname = 'b'\ncommand = ['x']\nevery = '1h'\n";
+  const std::string into = dumps + "[[inbox]]\npath = '/in'\nrestore = ['r']\n";
+  REQUIRE(parse_ok(into).inboxes[0].dumps.size() == 2);
+  REQUIRE(parse_ok(into + "dumps = []").inboxes[0].dumps.empty());
+  REQUIRE(parse_ok(into + "dumps = ['b']").inboxes[0].dumps.at(0).name == "b");
+  REQUIRE(parse_ok(dumps + "[[inbox]]\npath = '/in'\nreplace = '/a.db'").inboxes[0].dumps.empty());
   REQUIRE(parse_ok("[[inbox]]\npath = '/in'\nrestore = ['r']\ndocker = 'unix:///p.sock'")
               .inboxes[0]
               .docker == "/p.sock");
@@ -178,6 +186,7 @@ TEST_CASE("a complaint names the file, the line and the fix", "[config]") {
       {"[[inbox]]\npath = '/in'\nrestore = ['x']\nmatch = ['*.part']", ":4: match in", "never"},
       {"[[inbox]]\npath = '/in'\nrestore = ['x']\ndocker = 'tcp://h:1'", ":4: docker in",
        "unix://"},
+      {"[[inbox]]\npath = '/in'\nrestore = ['x']\ndumps = ['b']", ":4: dumps in", "no [[dump]]"},
       {"[[inbox]]\npath = '/in'\nrestore = ['x']\ntimeout = '0s'", ":4: timeout in", "30m"},
       {"[[inbox]]\npath = '/in'\nrestore = ['x']\nstop_timeout = 3", ":4: stop_timeout in", "text"},
       {"[[inbox]]\npath = '/in'\nrestore = ['x']\nsettle = 'soon'", ":4: settle in", "30m"},

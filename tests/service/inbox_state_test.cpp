@@ -20,6 +20,7 @@ InboxState example() {
   job.phase = InboxPhase::kStopping;
   job.docker = "/run/docker.sock";
   job.containers = {"web", "db"};
+  job.undumped = "app-db";
   job.filed_as = "a";
   job.undo = "holdfast restore";
   job.replaces = "/data/app.db";
