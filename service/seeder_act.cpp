@@ -98,7 +98,7 @@ Status Seeder::pin(bool replaces) {
     at = made.value("name", at);
   }
   report_.undo = "holdfast --state " + shell_quote(options_.state_dir) + " restore " +
-                 shell_quote(options_.dest) + " --at " + at + " --in-place";
+                 shell_quote(options_.dest) + " --at " + at + " --in-place --delete";
   return {};
 }
 

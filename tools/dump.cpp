@@ -61,7 +61,8 @@ void tell_bad(const std::string& name, const DumpResult& result) {
 std::vector<std::string> undo_commands(const DumpOptions& options, const std::string& snapshot) {
   std::string holdfast = "holdfast";
   if (!options.state_dir.empty()) holdfast += " --state " + shell_word(options.state_dir);
-  std::vector<std::string> commands{holdfast + " restore --at " + snapshot + " --in-place"};
+  std::vector<std::string> commands{holdfast + " restore --at " + snapshot +
+                                    " --in-place --delete"};
   for (const DumpConfig& dump : options.config.dumps) {
     commands.push_back(holdfast + " restore " + kDumpsRoot + ":" + dump.name + " --at " + snapshot +
                        " --to-command " +

@@ -63,6 +63,24 @@ TEST_CASE("a first start installs everything as it is in the image", "[seed]") {
   s.holdfast.require_clean(true);
 }
 
+TEST_CASE("the undo that is printed takes away what was installed", "[seed]") {
+  const Seeding s(GENERATE(false, true));
+  const bool had_something = GENERATE(false, true);
+  s.bring("app.conf", "one\n");
+  make_dir(s.in_image("sub"));
+  s.bring("sub/template", "two\n");
+  if (had_something) write_file(s.in("mine"), "mine\n");
+  touch(s.volume, kLongAgo);
+  const Tree before = read_tree(s.volume);
+  const std::string undo = s.seed().at("undo");
+  REQUIRE(exists(s.in("sub/template")));
+  REQUIRE_THAT(undo, Catch::StartsWith("holdfast "));
+  run_tool({"sh", "-c", HOLDFAST_BINARY + undo.substr(8)});
+  REQUIRE(differences(before, read_tree(s.volume)) == "");
+  REQUIRE(s.seed().at("counts").at("put_back") == 3);
+  s.holdfast.require_clean(true);
+}
+
 TEST_CASE("a newer image updates what nobody changed, whatever the clocks say", "[seed]") {
   const Seeding s(GENERATE(false, true));
   s.bring("app.conf", "one\n");
