@@ -93,6 +93,31 @@ Json make_dumps(const DumpOptions& options, Session& session, std::vector<std::s
   return dumps;
 }
 
+// Watched directories of the configuration that are not in the journal, because no service with it
+// has run yet: nothing of them is in the snapshot.
+std::vector<std::string> unknown_roots(const DumpOptions& options, Session& session) {
+  std::vector<std::string> unknown;
+  if (options.config.watches.empty()) return unknown;
+  Json roots;
+  const auto asked =
+      session.run({"GET", "/v1/status", {}, nullptr}, false, [&](std::string_view line) {
+        Json json = Json::parse(line, nullptr, false);
+        if (json.is_object() && json.contains("roots")) roots = std::move(json["roots"]);
+      });
+  if (!asked.ok() || !roots.is_array()) return unknown;
+  for (const WatchConfig& watch : options.config.watches) {
+    const auto has_name = [&](const Json& root) { return root["name"] == watch.name; };
+    if (std::none_of(roots.begin(), roots.end(), has_name)) unknown.push_back(watch.name);
+  }
+  return unknown;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 void print_taken(const DumpOptions& options, const Json& snapshot) {
   if (options.json) {
     std::fputs(json_line(snapshot).c_str(), stdout);
@@ -123,7 +148,7 @@ int run_run_dump(const DumpOptions& options, const std::string& name) {
                  ? std::string("; say which configuration has it: --config")
                  : " in " + options.config_file + (known.empty() ? "" : "; there are: " + known))));
   }
-  Session session(options.state_dir, options.log);
+  Session session(options.state_dir, options.log, true);  // as the service would, made here
   const auto result = run_one(*dump, session);
   if (!result.ok()) {
     const int code = report(result.error());
@@ -148,7 +173,8 @@ int run_run_dump(const DumpOptions& options, const std::string& name) {
 int run_snapshot(const DumpOptions& options,
                  const std::vector<std::pair<std::string, std::string>>& params, bool no_dumps) {
   const SnapshotConfig& hooks = options.config.snapshot;
-  Session session(options.state_dir, options.log);
+  const bool dumps_any = !no_dumps && !options.config.dumps.empty();
+  Session session(options.state_dir, options.log, dumps_any);
   const auto hook = [&](const char* what, const std::vector<std::string>& command) {
     const Interrupts interrupts;
     return run_hook(what, command, hooks.hook_timeout_ns, Interrupts::noted);
@@ -176,12 +202,17 @@ int run_snapshot(const DumpOptions& options,
   print_taken(options, taken);
   if (!after.ok()) report(after.error().in("the snapshot is taken"));
   if (!bad.empty()) {
-    std::string names;
-    for (const std::string& name : bad) names += (names.empty() ? "" : ", ") + name;
-    report(make_error(ErrorCode::kFailed,
-                      "the snapshot is taken, with the last good dump of before of: " + names));
+    report(
+        make_error(ErrorCode::kFailed,
+                   "the snapshot is taken, with the last good dump of before of: " + listed(bad)));
   }
-  return bad.empty() && after.ok() ? 0 : kExitProblems;
+  const std::vector<std::string> unknown = unknown_roots(options, session);
+  if (!unknown.empty()) {
+    report(make_error(ErrorCode::kFailed,
+                      "the snapshot is taken, without what no service has looked at yet: " +
+                          listed(unknown) + "; start holdfast watch with this configuration"));
+  }
+  return bad.empty() && unknown.empty() && after.ok() ? 0 : kExitProblems;
 }
 
 namespace {

@@ -147,6 +147,37 @@ TEST_CASE("one dump of a name at a time; one that is killed leaves nothing", "[d
   d.holdfast.require_clean(true);
 }
 
+TEST_CASE("a first dump needs no service and no state", "[dumps]") {
+  Dumped d;
+  d.set("some");
+  SECTION("run-dump") {
+    REQUIRE(d.run().exit_code == 0);
+    REQUIRE(d.content() == "some");
+  }
+  SECTION("a snapshot, which says what is not in it") {
+    const Outcome taken = d.holdfast.run({"snapshot"});
+    INFO("snapshot said: " << taken.out << taken.err);
+    REQUIRE(taken.exit_code == 3);
+    REQUIRE_THAT(taken.err, Contains("no service has looked at yet: data; start holdfast watch"));
+    REQUIRE(d.holdfast.text({"cat", d.path, "--at", d.snapshot()}) == "some");
+    d.holdfast.start({});
+    d.holdfast.stop();
+    REQUIRE(d.holdfast.run({"snapshot"}).exit_code == 0);
+  }
+  SECTION("a snapshot of nothing but dumps") {
+    write_file(d.work.path("holdfast.toml"),
+               "[[dump]]\nname = \"app-db\"\ncommand = [\"echo\", \"some\"]\nevery = \"1h\"\n");
+    REQUIRE(d.holdfast.run({"snapshot"}).exit_code == 0);
+    REQUIRE(d.holdfast.text({"cat", d.path, "--at", d.snapshot()}) == "some\n");
+  }
+  SECTION("a snapshot without a dump makes no state") {
+    REQUIRE(d.holdfast.run({"snapshot", "--no-dumps"}).exit_code == 4);
+    REQUIRE_FALSE(exists(d.holdfast.state()));
+    return;
+  }
+  d.holdfast.require_clean(true);
+}
+
 TEST_CASE("the service makes dumps and snapshots by its schedule", "[dumps]") {
   Dumped d("every = \"1s\"", "[snapshot]\nevery = \"1s\"\nkeep = 2\n");
   d.start_with("some");

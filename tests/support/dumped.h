@@ -42,6 +42,7 @@ struct Dumped {
     if (seq == 0) return holdfast.text({"cat", path});
     return holdfast.text({"cat", path, "--at", at(seq)});
   }
+  std::string snapshot() const { return holdfast.lines({"snapshots"}).at(0).at("name"); }
   TestJson state() const { return holdfast.json({"status"}).at("dumps").at(0); }
 };
 
