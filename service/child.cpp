@@ -1,9 +1,7 @@
 #include "service/child.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,44 +23,6 @@ ChildEnd end_of(int status) {
   if (WIFEXITED(status)) end.exit_status = WEXITSTATUS(status);
   return end;
 }
-
-std::vector<std::string> environment_with(const Environment& added) {
-  std::vector<std::string> variables;
-  for (char** at = environ; *at != nullptr; ++at) {
-    const std::string variable = *at;
-    const bool replaced = std::any_of(added.begin(), added.end(), [&](const auto& other) {
-      return variable.starts_with(other.first + "=");
-    });
-    if (!replaced) variables.push_back(variable);
-  }
-  for (const auto& [name, value] : added) variables.push_back(name + "=" + value);
-  return variables;
-}
-
-// As exec() wants them: with a null behind the last.
-std::vector<char*> pointers_to(const std::vector<std::string>& words) {
-  std::vector<char*> pointers;
-  pointers.reserve(words.size() + 1);
-  for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-// What posix_spawn wants, freed in any case.
-struct SpawnActions {
-  posix_spawn_file_actions_t files{};
-  posix_spawnattr_t attributes{};
-  SpawnActions() {
-    ::posix_spawn_file_actions_init(&files);
-    ::posix_spawnattr_init(&attributes);
-  }
-  ~SpawnActions() {
-    ::posix_spawn_file_actions_destroy(&files);
-    ::posix_spawnattr_destroy(&attributes);
-  }
-  SpawnActions(const SpawnActions&) = delete;
-  SpawnActions& operator=(const SpawnActions&) = delete;
-};
 }  // namespace
 
 std::string ChildEnd::words() const {
@@ -72,50 +32,40 @@ std::string ChildEnd::words() const {
          (name != nullptr ? std::string(" (") + name + ")" : "");
 }
 
-Result<Pipe> make_pipe() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return errno_error(errno, "making a pipe");
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
-
 Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipes& pipes,
                            const Environment& added) {
-  SpawnActions actions;
-  if (pipes.in >= 0) {
-    ::posix_spawn_file_actions_adddup2(&actions.files, pipes.in, STDIN_FILENO);
-  } else {
-    ::posix_spawn_file_actions_addopen(&actions.files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  }
-  if (pipes.out >= 0) {
-    ::posix_spawn_file_actions_adddup2(&actions.files, pipes.out, STDOUT_FILENO);
-  }
-  if (pipes.err >= 0) {
-    ::posix_spawn_file_actions_adddup2(&actions.files, pipes.err, STDERR_FILENO);
-  }
-  sigset_t usual, none;
-  ::sigemptyset(&usual);
-  for (const int number : {SIGPIPE, SIGIO, SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&usual, number);
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigdefault(&actions.attributes, &usual);
-  ::posix_spawnattr_setsigmask(&actions.attributes, &none);
-  ::posix_spawnattr_setpgroup(&actions.attributes, 0);
-  ::posix_spawnattr_setflags(
-      &actions.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-  const std::vector<std::string> variables = environment_with(added);
-  const std::vector<char*> argv = pointers_to(args), envp = pointers_to(variables);
-  pid_t pid = -1;
-  const int failed =
-      ::posix_spawnp(&pid, argv[0], &actions.files, &actions.attributes, argv.data(), envp.data());
-  if (failed != 0) return errno_error(failed, "starting " + args[0]);
+  return start_in(0, args, pipes, added);
+}
+
+Result<Child> Child::start_guarded(const std::vector<std::string>& args, const ChildPipes& pipes) {
+  auto guard = ChildGuard::start();
+  if (!guard.ok()) return guard.error().in("guarding " + args[0]);
+  TRY_ASSIGN(Child child, start_in(guard->group(), args, pipes, {}));
+  child.group_ = guard->group();
+  child.guard_.emplace(std::move(*guard));
+  return child;
+}
+
+Result<Child> Child::start_in(pid_t group, const std::vector<std::string>& args,
+                              const ChildPipes& pipes, const Environment& added) {
+  Spawn spawn;
+  spawn.read_from(pipes.in);
+  spawn.write_to(pipes.out, pipes.err);
+  spawn.into_group(group);
+  TRY_ASSIGN(const pid_t pid, spawn.run(args[0], args, added));
   return Child(pid, Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
 }
 
 Child::Child(Child&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), pid_fd_(std::move(other.pid_fd_)), end_(other.end_) {}
+    : pid_(std::exchange(other.pid_, -1)),
+      group_(other.group_),
+      pid_fd_(std::move(other.pid_fd_)),
+      end_(other.end_),
+      guard_(std::move(other.guard_)) {}
 
 Child::~Child() {
   if (pid_ < 0 || end_) return;
-  ::kill(-pid_, SIGKILL);
+  ::kill(-group_, SIGKILL);
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
@@ -146,12 +96,12 @@ ChildEnd Child::wait(int64_t timeout_ns, const std::function<bool()>& stop, bool
 
 ChildEnd Child::end_group() {
   if (auto end = try_wait()) return *end;
-  ::kill(-pid_, SIGTERM);
-  if (!ended_within(kGraceNs)) ::kill(-pid_, SIGKILL);
+  ::kill(-group_, SIGTERM);
+  if (!ended_within(kGraceNs)) ::kill(-group_, SIGKILL);
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
-  ::kill(-pid_, SIGKILL);  // what it started and left behind
+  ::kill(-group_, SIGKILL);  // what it started and left behind
   end_ = end_of(status);
   return *end_;
 }

@@ -12,6 +12,8 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "service/child_guard.h"
+#include "service/spawn.h"
 
 namespace holdfast {
 
@@ -27,8 +29,6 @@ struct ChildPipes {
   int in = -1, out = -1, err = -1;
 };
 
-using Environment = std::vector<std::pair<std::string, std::string>>;
-
 class Child {
  public:
   // args[0] is looked up in PATH; no shell. A descriptor of -1 is /dev/null for standard input, and
@@ -36,6 +36,8 @@ class Child {
   // own environment, in the place of what has the same name.
   static Result<Child> start(const std::vector<std::string>& args, const ChildPipes& pipes,
                              const Environment& added = {});
+  // One that ends when this process does, killed or not, with all that it started.
+  static Result<Child> start_guarded(const std::vector<std::string>& args, const ChildPipes& pipes);
   Child(Child&& other) noexcept;
   Child& operator=(Child&&) = delete;
   ~Child();  // kills what is left of it
@@ -48,17 +50,14 @@ class Child {
   ChildEnd end_group();  // the same at once
 
  private:
-  Child(pid_t pid, Fd pid_fd) : pid_(pid), pid_fd_(std::move(pid_fd)) {}
+  Child(pid_t pid, Fd pid_fd) : pid_(pid), group_(pid), pid_fd_(std::move(pid_fd)) {}
+  static Result<Child> start_in(pid_t group, const std::vector<std::string>& args,
+                                const ChildPipes& pipes, const Environment& added);
   bool ended_within(int64_t timeout_ns) const;
-  pid_t pid_ = -1;
+  pid_t pid_ = -1, group_ = -1;
   Fd pid_fd_;
   std::optional<ChildEnd> end_;
+  std::optional<ChildGuard> guard_;  // of the group
 };
-
-// Both ends closed on exec.
-struct Pipe {
-  Fd read_end, write_end;
-};
-Result<Pipe> make_pipe();
 
 }  // namespace holdfast

@@ -35,7 +35,8 @@ Status DumpCommand::start() {
   began_ns_ = clock_.boottime_ns();
   TRY_ASSIGN(Pipe out, make_pipe());
   TRY_ASSIGN(Pipe err, make_pipe());
-  TRY_ASSIGN(Child child, Child::start(command_, {-1, out.write_end.get(), err.write_end.get()}));
+  TRY_ASSIGN(Child child,
+             Child::start_guarded(command_, {-1, out.write_end.get(), err.write_end.get()}));
   child_.emplace(std::move(child));
   out_ = std::move(out.read_end);
   err_ = std::move(err.read_end);

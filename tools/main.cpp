@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/system_journal.h"
 #include "journal/time_spec.h"
+#include "service/child_guard.h"
 #include "service/config.h"
 #include "service/inbox.h"
 #include "service/service.h"
@@ -371,6 +372,9 @@ int main(int argc, char** argv) {
   ::signal(SIGIO, SIG_IGN);  // of leases that are asked for a moment: base/fs.h, ask_for_writers()
   if (argc == 3 && std::string_view(argv[1]) == holdfast::kSqliteCheckCommand) {
     return holdfast::run_sqlite_check(argv[2]);  // of our own: service/sqlite_check.h
+  }
+  if (argc == 2 && std::string_view(argv[1]) == holdfast::kGuardCommand) {
+    holdfast::run_child_guard();
   }
   return holdfast::run(argc, argv);
 }

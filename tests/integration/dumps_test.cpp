@@ -1,11 +1,13 @@
 // Dumps: which one is good, what happens to the others, schedules, snapshots, hooks.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <sstream>
 
 #include "tests/support/dumped.h"
 #include "tests/support/mounts.h"
@@ -175,6 +177,57 @@ TEST_CASE("a first dump needs no service and no state", "[dumps]") {
     REQUIRE_FALSE(exists(d.holdfast.state()));
     return;
   }
+  d.holdfast.require_clean(true);
+}
+
+TEST_CASE("a dump's command does not outlive who makes the dump", "[dumps]") {
+  Dumped d;
+  const std::string gate = d.work.path("gate"), pids = d.work.path("pids");
+  REQUIRE(::mkfifo(gate.c_str(), 0600) == 0);
+  // The command, and what it started, which no signal to the command alone would reach.
+  const std::string hang = "sleep 1000 & echo $$ $! > " + pids + "; cat " + gate + "; wait";
+  const bool service = GENERATE(false, true), scheduled = GENERATE(false, true);
+  if (scheduled && !service) return;
+  if (service && !scheduled) d.start_with("first");
+  d.set("second", hang);
+  std::unique_ptr<Process> client;
+  if (scheduled) {
+    d.holdfast.start({});
+  } else {
+    client = std::make_unique<Process>(
+        Command{{HOLDFAST_BINARY, "--state", d.holdfast.state(), "run-dump", "app-db"},
+                "",
+                {{"HOLDFAST_CONFIG", d.work.path("holdfast.toml")}},
+                0});
+  }
+  const Fd writer(::open(gate.c_str(), O_WRONLY | O_CLOEXEC));  // waits until the command reads
+  pid_t command = 0, started = 0;
+  std::istringstream(read_file(pids)) >> command >> started;
+  REQUIRE(::kill(command, 0) == 0);
+  REQUIRE(::kill(started, 0) == 0);
+  if (scheduled) {
+    d.holdfast.kill();
+  } else {
+    client->signal(SIGKILL);
+    client->wait();
+  }
+  // They end within the time that they have for it; nobody is left to take their status.
+  const auto gone = [](pid_t pid) {
+    const std::string stat = "/proc/" + std::to_string(pid) + "/stat";
+    return ::kill(pid, 0) != 0 || read_file(stat).find(") Z ") != std::string::npos;
+  };
+  for (int asked = 0; !gone(command) || !gone(started); ++asked) {
+    REQUIRE(asked < 60'000);
+    ::poll(nullptr, 0, 1);
+  }
+  d.set("third");
+  Outcome next;
+  do {  // a service sees the client's end a moment later
+    next = d.run();
+  } while (next.exit_code == 1 && next.err.find("is being written") != std::string::npos);
+  REQUIRE(next.exit_code == 0);
+  REQUIRE(d.content() == "third");
+  REQUIRE(d.holdfast.lines({"log", "--kind", "dump"}).size() == (service && !scheduled ? 2 : 1));
   d.holdfast.require_clean(true);
 }
 
