@@ -41,12 +41,12 @@ Result<uint32_t> shrink_percent_of(const std::string& text) {
 }
 
 // How the command ended, where it is known, and whether so much is believable, where that is asked.
-Result<DumpNote> judge(const ApiRequest& request, const ContentWriter& writer) {
+Result<DumpNote> judge(const ApiRequest& request, std::optional<uint32_t> shrink_percent,
+                       const ContentWriter& writer) {
   DumpNote note = dump_note_of(request.body->trailers()).value_or(DumpNote{});
-  if (note.outcome != DumpOutcome::kOk || request.get("shrink").empty()) return note;
-  TRY_ASSIGN(const uint32_t percent, shrink_percent_of(request.get("shrink")));
+  if (note.outcome != DumpOutcome::kOk || !shrink_percent) return note;
   TRY_ASSIGN(const auto last_good, writer.last_good_size());
-  note.outcome = judge_dump_size(writer.size(), last_good, percent);
+  note.outcome = judge_dump_size(writer.size(), last_good, *shrink_percent);
   if (note.outcome == DumpOutcome::kEmpty) note.words = "it wrote nothing";
   if (note.outcome == DumpOutcome::kShrunk) {
     note.words = words_for_bytes(writer.size()) + " where the last good one has " +
@@ -116,10 +116,14 @@ Status Api::put(const ApiRequest& request, ApiSink& sink) {
   GivenContent given;
   TRY_ASSIGN(given.kind, kind_of(request.get("kind")));
   given.note = request.get("note");
+  std::optional<uint32_t> shrink_percent;
+  if (const std::string shrink = request.get("shrink"); !shrink.empty()) {
+    TRY_ASSIGN(shrink_percent, shrink_percent_of(shrink));
+  }
   TRY_ASSIGN(const auto writer, ContentWriter::begin(state_, gate_, request.get("path")));
   TRY(copy_body(*request.body, *writer));
   const bool of_command = !request.body->trailers().empty();
-  TRY_ASSIGN(const DumpNote note, judge(request, *writer));
+  TRY_ASSIGN(const DumpNote note, judge(request, shrink_percent, *writer));
   given.rejected = given.kind == RecordKind::kDump && note.outcome != DumpOutcome::kOk;
   if (of_command || given.rejected) given.note = dump_note_text(note);
   TRY_ASSIGN(const Record record, writer->finish(given));

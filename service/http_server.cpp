@@ -1,6 +1,7 @@
 #include "service/http_server.h"
 
 #include <microhttpd.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -57,6 +58,11 @@ class Answer final : public ApiSink {
   // Waits until there is a first piece or the end; then the status is known.
   void wait_for_start() { current_ = take(); }
   const Status& status() const { return status_; }
+  const Status& wait_for_end() const {
+    std::unique_lock lock(mutex_);
+    filled_.wait(lock, [&] { return finished_; });
+    return status_;
+  }
   bool has_data() const { return current_.has_value(); }
   bool raw() const { return raw_; }
 
@@ -106,8 +112,9 @@ class Answer final : public ApiSink {
   std::atomic<bool> gone_{false};
   std::atomic<bool> failed_raw_{false};
   bool raw_ = false;
-  std::mutex mutex_;  // of what follows, down to status_
-  std::condition_variable filled_, room_;
+  mutable std::mutex mutex_;  // of what follows, down to status_
+  mutable std::condition_variable filled_;
+  std::condition_variable room_;
   std::string held_;
   bool started_ = false, finished_ = false;
   Status status_;                       // read only after the end
@@ -149,6 +156,7 @@ struct HttpServer::Impl {
                         MHD_RequestTerminationCode);
   MHD_Result begin_upload(MHD_Connection* connection, ApiRequest request, void** context);
   static MHD_Result respond(MHD_Connection* connection, std::unique_ptr<Answer> answer);
+  MHD_Result refuse(MHD_Connection* connection, const Answer& answer) const;
 };
 
 namespace {
@@ -176,9 +184,9 @@ MHD_Result HttpServer::Impl::answer(void* self, MHD_Connection* connection, cons
   if (*context != nullptr && *context != &no_body) {
     auto& uploading = *static_cast<Uploading*>(*context);
     if (*upload_size != 0) {
-      uploading.body->push({upload_data, *upload_size});
+      const bool taken = uploading.body->push({upload_data, *upload_size});
       *upload_size = 0;
-      return MHD_YES;
+      return taken ? MHD_YES : impl.refuse(connection, *uploading.answer);
     }
     uploading.body->end(values_of(connection, MHD_FOOTER_KIND));
     return respond(connection, std::move(uploading.answer));
@@ -216,6 +224,27 @@ MHD_Result HttpServer::Impl::begin_upload(MHD_Connection* connection, ApiRequest
   }
   *context = uploading.release();
   return MHD_YES;
+}
+
+// In the middle of a body, where libmicrohttpd takes no answer before it has read the rest, which
+// may be a hundred gigabytes. Nothing was answered yet, so the connection is ours: the answer is
+// written, the client has a moment to see it and to close, and nothing more is read.
+MHD_Result HttpServer::Impl::refuse(MHD_Connection* connection, const Answer& answer) const {
+  constexpr int kSeenMs = 2'000, kAskMs = 100;
+  const Status& status = answer.wait_for_end();
+  if (status.ok()) return MHD_YES;  // it needs no more; the rest is passed over
+  const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  if (info == nullptr) return MHD_NO;
+  const std::string line = Answer::error_line(status.error());
+  const std::string text = "HTTP/1.1 " + std::to_string(http_status(status.error().code)) +
+                           " Refused\r\nContent-Type: application/x-ndjson\r\nContent-Length: " +
+                           std::to_string(line.size()) + "\r\nConnection: close\r\n\r\n" + line;
+  const ssize_t sent = ::send(info->connect_fd, text.data(), text.size(), MSG_NOSIGNAL);
+  for (int ms = 0; sent > 0 && ms < kSeenMs && !stopping; ms += kAskMs) {
+    pollfd closed{info->connect_fd, POLLRDHUP, 0};
+    if (::poll(&closed, 1, kAskMs) > 0) break;
+  }
+  return MHD_NO;
 }
 
 void HttpServer::Impl::completed(void*, MHD_Connection*, void** context,

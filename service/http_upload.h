@@ -39,7 +39,7 @@ class HttpUpload final : public ApiBody {
     std::lock_guard lock(mutex_);
     return trailers_;
   }
-  // Nobody reads any more: what is still to come is passed over.
+  // Nobody reads any more.
   void close() {
     std::lock_guard lock(mutex_);
     closed_ = true;
@@ -54,12 +54,14 @@ class HttpUpload final : public ApiBody {
     changed_.wait(lock, [&] { return reading_ || closed_; });
     return !closed_;
   }
-  void push(std::string_view bytes) {
+  // False: nobody reads any more.
+  bool push(std::string_view bytes) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return closed_ || held_.size() < kHeldBytesMax; });
-    if (closed_) return;
+    if (closed_) return false;
     held_ += bytes;
     changed_.notify_all();
+    return true;
   }
   void end(Trailers trailers) {
     std::lock_guard lock(mutex_);

@@ -1,7 +1,10 @@
 // Contents that programs give, in roots without a directory.
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <optional>
+#include <random>
 
+#include "tests/support/mounts.h"
 #include "tests/support/raw_put.h"
 #include "tests/support/watched.h"
 
@@ -129,6 +132,50 @@ TEST_CASE("a body that breaks off, and one whose service is killed, leave nothin
   w.holdfast.kill();
   REQUIRE(w.holdfast.text({"cat", "dumps:app"}) == "whole");
   w.holdfast.require_clean(true);
+}
+
+TEST_CASE("a put that is refused is answered, and the rest of it is not read", "[put]") {
+  constexpr size_t kPieces = 2'000, kReadMax = 4'000'000;
+  const std::string piece = random_bytes_of(1'000'000, 6);
+  Watched w;
+  std::string target = "data:a", code = "usage", state = w.holdfast.state();
+  size_t read_max = kReadMax;
+  std::optional<LoopMount> disk;
+  std::optional<Holdfast> other;
+  SECTION("before its body, though nobody asked") {}
+  SECTION("for a number that is none") { target = "dumps:a&shrink=much"; }
+  SECTION("in the middle of it, when the disk is full") {
+    if (!is_root_for("mounting a small file system to fill")) return;
+    constexpr size_t kDiskBytes = 64 << 20;
+    disk.emplace(w.work, "disk", kDiskBytes);
+    state = disk->path() + "/state";
+    other.emplace(state);
+    other->start({w.root});
+    target = "dumps:a", code = "no_space";
+    read_max += kDiskBytes;
+  }
+  // As a program would that looks for an answer only when it has sent all.
+  RawPut refused(state, target);
+  size_t sent = 0;
+  std::string next = piece;
+  while (sent < kPieces * piece.size() && refused.send(next)) {
+    sent += next.size();
+    std::shuffle(next.begin(), next.end(), std::minstd_rand(static_cast<unsigned>(sent)));
+  }
+  const std::string answer = refused.end();
+  INFO("sent " << sent << ", the answer: " << answer);
+  REQUIRE(sent < read_max);
+  REQUIRE_THAT(answer, Contains("\"code\":\"" + code + "\"") && Contains("\"error\":"));
+  if (!other) return;
+  // Our own client, of a command that goes on and on.
+  write_file(w.work.path("holdfast.toml"),
+             "[[dump]]\nname = \"a\"\nevery = \"1h\"\ncommand = [\"/bin/sh\", \"-c\", \"exec cat "
+             "/dev/urandom\"]\n");
+  const Outcome said = other->run({"--config", w.work.path("holdfast.toml"), "run-dump", "a"});
+  REQUIRE(said.exit_code == 1);
+  REQUIRE_THAT(said.err, Contains("is full"));
+  other->stop();
+  other->require_clean(true);
 }
 
 TEST_CASE("a virtual root and a watched one do not take each other's name", "[put]") {
