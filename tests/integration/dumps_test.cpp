@@ -266,12 +266,17 @@ TEST_CASE("a snapshot makes the dumps first, between its hooks", "[dumps]") {
   REQUIRE(d.content() == "all of it");
   REQUIRE(taken.at("undo").size() == 2);
   REQUIRE_THAT(taken.at("undo").at(1).get<std::string>(), Contains("cat > "));
+  // What the deploy brings goes again.
+  write_file(d.root + "/brought", "x");
+  const std::string undo = taken.at("undo").at(0);
+  run_tool({"sh", "-c", HOLDFAST_BINARY + undo.substr(std::string("holdfast").size())});
+  REQUIRE_FALSE(exists(d.root + "/brought"));
 
   d.set("all of it", "exit 1");
   const Outcome bad = d.holdfast.run({"snapshot"});
   REQUIRE(bad.exit_code == 3);
   REQUIRE_THAT(bad.err, Contains("the snapshot is taken") && Contains("app-db"));
-  REQUIRE(d.holdfast.lines({"snapshots"}).size() == 2);
+  REQUIRE(d.holdfast.lines({"snapshots"}).size() == 3);
   REQUIRE(d.holdfast.run({"snapshot", "--no-dumps"}).exit_code == 0);
 
   d.write_config("", "[snapshot]\n" + hook("pre", "exit 9") + hook("post", "true"));
@@ -280,7 +285,7 @@ TEST_CASE("a snapshot makes the dumps first, between its hooks", "[dumps]") {
   REQUIRE(refused.exit_code == 1);
   REQUIRE_THAT(refused.err, Contains("no snapshot is taken") && Contains("exit status 9"));
   REQUIRE(read_file(told) == "pre\npost\n");  // what was paused goes on
-  REQUIRE(d.holdfast.lines({"snapshots"}).size() == 3);
+  REQUIRE(d.holdfast.lines({"snapshots"}).size() == 4);
   d.write_config("", "[snapshot]\nhook_timeout = \"1s\"\n" + hook("pre", "sleep 1000"));
   REQUIRE_THAT(d.holdfast.run({"snapshot"}).err, Contains("did not end within 1"));
 }
