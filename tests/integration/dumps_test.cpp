@@ -217,7 +217,7 @@ TEST_CASE("a dump's command does not outlive who makes the dump", "[dumps]") {
     return ::kill(pid, 0) != 0 || read_file(stat).find(") Z ") != std::string::npos;
   };
   for (int asked = 0; !gone(command) || !gone(started); ++asked) {
-    REQUIRE(asked < 60'000);
+    REQUIRE(asked < 30'000);
     ::poll(nullptr, 0, 1);
   }
   d.set("third");
