@@ -45,6 +45,14 @@ Status InboxRun::make_dumps(const InboxConfig& config) {
   return {};
 }
 
+// Where dumps are all there is, a restore in place has nothing to do, and fails.
+Result<bool> InboxRun::has_watched_root() const {
+  TRY_ASSIGN(const auto txn, tools_.state.env->begin_read());
+  TRY_ASSIGN(const auto roots, tools_.state.journal->roots(*txn));
+  return !std::all_of(roots.begin(), roots.end(),
+                      [](const Root& root) { return root.is_virtual(); });
+}
+
 // Of a dump that has never been good there is nothing to go back to.
 Result<std::string> InboxRun::undo_of_dumps(const InboxConfig& config,
                                             const std::string& snapshot) const {
@@ -57,9 +65,9 @@ Result<std::string> InboxRun::undo_of_dumps(const InboxConfig& config,
       return state.name == dump.name && state.good;
     };
     if (std::none_of(states.begin(), states.end(), is_good)) continue;
-    commands += " && holdfast --state " + shell_quote(tools_.state.dir) + " restore " + kDumpsRoot +
-                ":" + dump.name + " --at " + snapshot + " --to-command " +
-                shell_quote(dump.restore.empty() ? "COMMAND" : dump.restore);
+    commands += std::string(kThen) + "holdfast --state " + shell_quote(tools_.state.dir) +
+                " restore " + kDumpsRoot + ":" + dump.name + " --at " + snapshot +
+                " --to-command " + shell_quote(dump.restore.empty() ? "COMMAND" : dump.restore);
   }
   return commands;
 }

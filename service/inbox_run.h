@@ -10,6 +10,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -64,6 +65,8 @@ class InboxRun {
   Status make_dumps(const InboxConfig& config);
   Result<DumpResult> make_dump(const DumpConfig& dump);
   Result<std::string> undo_of_dumps(const InboxConfig& config, const std::string& snapshot) const;
+  Result<bool> has_watched_root() const;
+  static constexpr std::string_view kThen = " && ";  // between the commands of an undo
   Status pin(const InboxConfig& config);
   Status run_command(const InboxConfig& config);
   Status replace_database(const InboxConfig& config);

@@ -183,10 +183,18 @@ Status InboxRun::pin(const InboxConfig& config) {
   if (!pinned.ok()) return pinned.error().in("pinning the present");
   TRY_ASSIGN(dumps_undo_, undo_of_dumps(config, pinned->name));
   const bool all = config.replace.empty();
-  job().undo = "holdfast --state " + shell_quote(tools_.state.dir) + " restore" +
-               (all ? "" : " " + shell_quote(config.replace)) + " --at " + pinned->name +
-               " --in-place" + (all ? " --delete" : "") + dumps_undo_;
-  say("the present is pinned as " + pinned->name + "; to go back to it: " + job().undo);
+  TRY_ASSIGN(const bool has_directories, has_watched_root());
+  job().undo.clear();
+  if (!all || has_directories) {
+    job().undo = "holdfast --state " + shell_quote(tools_.state.dir) + " restore" +
+                 (all ? "" : " " + shell_quote(config.replace)) + " --at " + pinned->name +
+                 " --in-place" + (all ? " --delete" : "");
+  }
+  job().undo += dumps_undo_;
+  if (job().undo.starts_with(kThen)) job().undo.erase(0, kThen.size());
+  say("the present is pinned as " + pinned->name +
+      (job().undo.empty() ? ", and has nothing to go back to"
+                          : "; to go back to it: " + job().undo));
   return {};
 }
 

@@ -57,12 +57,29 @@ void tell_bad(const std::string& name, const DumpResult& result) {
                display_path(words_for_bad_dump(name, result.answer)).c_str());
 }
 
+// Of `status`.
+Json ask_roots(Session& session) {
+  Json roots = Json::array();
+  const auto asked =
+      session.run({"GET", "/v1/status", {}, nullptr}, false, [&](std::string_view line) {
+        Json json = Json::parse(line, nullptr, false);
+        if (json.is_object() && json.contains("roots")) roots = std::move(json["roots"]);
+      });
+  if (!asked.ok()) report(asked.error().in("looking which directories are watched"));
+  return roots;
+}
+
 // Commands that undo what comes after the snapshot.
-std::vector<std::string> undo_commands(const DumpOptions& options, const std::string& snapshot) {
+std::vector<std::string> undo_commands(const DumpOptions& options, const Json& roots,
+                                       const std::string& snapshot) {
   std::string holdfast = "holdfast";
   if (!options.state_dir.empty()) holdfast += " --state " + shell_word(options.state_dir);
-  std::vector<std::string> commands{holdfast + " restore --at " + snapshot +
-                                    " --in-place --delete"};
+  std::vector<std::string> commands;
+  // Where dumps are all there is, a restore in place has nothing to do, and fails.
+  if (std::any_of(roots.begin(), roots.end(),
+                  [](const Json& root) { return root["path"] != ""; })) {
+    commands.push_back(holdfast + " restore --at " + snapshot + " --in-place --delete");
+  }
   for (const DumpConfig& dump : options.config.dumps) {
     commands.push_back(holdfast + " restore " + kDumpsRoot + ":" + dump.name + " --at " + snapshot +
                        " --to-command " +
@@ -95,16 +112,8 @@ Json make_dumps(const DumpOptions& options, Session& session, std::vector<std::s
 
 // Watched directories of the configuration that are not in the journal, because no service with it
 // has run yet: nothing of them is in the snapshot.
-std::vector<std::string> unknown_roots(const DumpOptions& options, Session& session) {
+std::vector<std::string> unknown_roots(const DumpOptions& options, const Json& roots) {
   std::vector<std::string> unknown;
-  if (options.config.watches.empty()) return unknown;
-  Json roots;
-  const auto asked =
-      session.run({"GET", "/v1/status", {}, nullptr}, false, [&](std::string_view line) {
-        Json json = Json::parse(line, nullptr, false);
-        if (json.is_object() && json.contains("roots")) roots = std::move(json["roots"]);
-      });
-  if (!asked.ok() || !roots.is_array()) return unknown;
   for (const WatchConfig& watch : options.config.watches) {
     const auto has_name = [&](const Json& root) { return root["name"] == watch.name; };
     if (std::none_of(roots.begin(), roots.end(), has_name)) unknown.push_back(watch.name);
@@ -198,7 +207,8 @@ int run_snapshot(const DumpOptions& options,
   // In any case: what was made to pause has to go on.
   const auto after = hook("the hook after the snapshot", hooks.post);
   if (!status.ok()) return report(status.error());
-  taken["undo"] = undo_commands(options, taken["name"].get<std::string>());
+  const Json roots = ask_roots(session);
+  taken["undo"] = undo_commands(options, roots, taken["name"].get<std::string>());
   print_taken(options, taken);
   if (!after.ok()) report(after.error().in("the snapshot is taken"));
   if (!bad.empty()) {
@@ -206,7 +216,7 @@ int run_snapshot(const DumpOptions& options,
         make_error(ErrorCode::kFailed,
                    "the snapshot is taken, with the last good dump of before of: " + listed(bad)));
   }
-  const std::vector<std::string> unknown = unknown_roots(options, session);
+  const std::vector<std::string> unknown = unknown_roots(options, roots);
   if (!unknown.empty()) {
     report(make_error(ErrorCode::kFailed,
                       "the snapshot is taken, without what no service has looked at yet: " +

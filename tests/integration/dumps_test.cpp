@@ -169,8 +169,10 @@ TEST_CASE("a first dump needs no service and no state", "[dumps]") {
   SECTION("a snapshot of nothing but dumps") {
     write_file(d.work.path("holdfast.toml"),
                "[[dump]]\nname = \"app-db\"\ncommand = [\"echo\", \"some\"]\nevery = \"1h\"\n");
-    REQUIRE(d.holdfast.run({"snapshot"}).exit_code == 0);
+    const TestJson taken = d.holdfast.json({"snapshot"});
     REQUIRE(d.holdfast.text({"cat", d.path, "--at", d.snapshot()}) == "some\n");
+    REQUIRE(taken.at("undo").size() == 1);  // there is nothing to restore in place
+    REQUIRE_THAT(taken.at("undo").at(0).get<std::string>(), Contains("restore dumps:app-db"));
   }
   SECTION("a snapshot without a dump makes no state") {
     REQUIRE(d.holdfast.run({"snapshot", "--no-dumps"}).exit_code == 4);
