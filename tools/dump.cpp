@@ -77,7 +77,7 @@ std::vector<std::string> undo_commands(const DumpOptions& options, const Json& r
   std::vector<std::string> commands;
   // Where dumps are all there is, a restore in place has nothing to do, and fails.
   if (std::any_of(roots.begin(), roots.end(),
-                  [](const Json& root) { return root["path"] != ""; })) {
+                  [](const Json& root) { return !root["path"].get<std::string>().empty(); })) {
     commands.push_back(holdfast + " restore --at " + snapshot + " --in-place --delete");
   }
   for (const DumpConfig& dump : options.config.dumps) {
