@@ -156,9 +156,10 @@ struct TarReader::Impl {
   Read read;
   archive* handle = nullptr;
   std::vector<char> buffer = std::vector<char>(kBlockBytes);
-  Status failed;     // of `read`
-  std::string hole;  // zeros
-  uint64_t at = 0;   // in the member
+  Status failed;       // of `read`
+  std::string hole;    // zeros
+  uint64_t at = 0;     // in the member
+  uint64_t given = 0;  // to libarchive
   uint64_t zeros = 0;
   std::string_view held;
   bool ended = false;
@@ -175,6 +176,7 @@ struct TarReader::Impl {
       return -1;
     }
     *bytes = self.buffer.data();
+    self.given += *got;
     return static_cast<la_ssize_t>(*got);
   }
   Status check(int code) {
@@ -187,7 +189,7 @@ struct TarReader::Impl {
 TarReader::TarReader() : impl_(std::make_unique<Impl>()) {}
 TarReader::~TarReader() = default;
 
-Result<std::unique_ptr<TarReader>> TarReader::open(Read read) {
+Result<std::unique_ptr<TarReader>> TarReader::open(Read read, bool packed) {
   std::unique_ptr<TarReader> reader(new TarReader);
   Impl& impl = *reader->impl_;
   impl.read = std::move(read);
@@ -195,7 +197,7 @@ Result<std::unique_ptr<TarReader>> TarReader::open(Read read) {
   if (impl.handle == nullptr) return make_error(ErrorCode::kFailed, "reading a tar: no memory");
   archive_read_support_format_tar(impl.handle);
   archive_read_support_format_empty(impl.handle);
-  archive_read_support_filter_all(impl.handle);
+  if (packed) archive_read_support_filter_all(impl.handle);
   TRY(impl.check(archive_read_open(impl.handle, &impl, nullptr, Impl::on_read, nullptr)));
   return reader;
 }
@@ -264,56 +266,95 @@ Result<std::string_view> TarReader::data() {
   return out;
 }
 
-namespace {
-struct StreamSource {
-  const std::function<Result<size_t>(char*, size_t)>& read;
-  std::vector<char> buffer;
-  Status status;
+Status TarReader::finish() {
+  Impl& impl = *impl_;
+  for (bool more = true; more;) {
+    TRY_ASSIGN(const size_t got, impl.read(impl.buffer.data(), impl.buffer.size()));
+    impl.given += got;
+    more = got > 0;
+  }
+  // The archive's end is a block of zeros, at least. libarchive takes the stream's end as well.
+  constexpr uint64_t kTarBlockBytes = 512;
+  if (impl.given >= position() + kTarBlockBytes) return {};
+  return make_error(ErrorCode::kDamaged, "the tar lacks its end: it was cut off");
+}
+
+uint64_t TarReader::position() const {
+  const la_int64_t at = archive_read_header_position(impl_->handle);
+  return at > 0 ? static_cast<uint64_t>(at) : 0;
+}
+
+struct PackedReader::Impl {
+  Read source;
+  archive* handle = nullptr;
+  std::vector<char> buffer = std::vector<char>(kBlockBytes);
+  Status failed;  // of `source`
+  bool ended = false;
+
+  ~Impl() {
+    if (handle != nullptr) archive_read_free(handle);
+  }
   static la_ssize_t on_read(archive* handle, void* context, const void** out) {
-    auto& self = *static_cast<StreamSource*>(context);
-    auto got = self.read(self.buffer.data(), self.buffer.size());
+    auto& self = *static_cast<Impl*>(context);
+    auto got = self.source(self.buffer.data(), self.buffer.size());
     if (!got.ok()) {
-      self.status = got.error();
+      self.failed = got.error();
       archive_set_error(handle, EIO, "reading");
       return -1;
     }
     *out = self.buffer.data();
     return static_cast<la_ssize_t>(*got);
   }
+  Error error() const {
+    if (!failed.ok()) return failed.error();
+    return make_error(ErrorCode::kDamaged, "unpacking: " + words_of(handle));
+  }
 };
-}  // namespace
+
+PackedReader::PackedReader() : impl_(std::make_unique<Impl>()) {}
+PackedReader::~PackedReader() = default;
+
+Result<std::unique_ptr<PackedReader>> PackedReader::open(StreamFilter filter, Read read) {
+  std::unique_ptr<PackedReader> reader(new PackedReader);
+  Impl& impl = *reader->impl_;
+  impl.source = std::move(read);
+  impl.handle = archive_read_new();
+  if (impl.handle == nullptr) return make_error(ErrorCode::kFailed, "unpacking: no memory");
+  switch (filter) {
+    case StreamFilter::kZstd: archive_read_support_filter_zstd(impl.handle); break;
+    case StreamFilter::kXz: archive_read_support_filter_xz(impl.handle); break;
+    case StreamFilter::kBzip2: archive_read_support_filter_bzip2(impl.handle); break;
+  }
+  archive_read_support_format_raw(impl.handle);
+  archive_read_support_format_empty(impl.handle);
+  if (archive_read_open(impl.handle, &impl, nullptr, Impl::on_read, nullptr) != ARCHIVE_OK) {
+    return impl.error();
+  }
+  archive_entry* entry = nullptr;
+  const int code = archive_read_next_header(impl.handle, &entry);
+  if (code != ARCHIVE_OK && code != ARCHIVE_EOF) return impl.error();
+  impl.ended = code == ARCHIVE_EOF;
+  return reader;
+}
+
+Result<size_t> PackedReader::read(char* out, size_t size) {
+  Impl& impl = *impl_;
+  if (impl.ended) return 0;
+  const la_ssize_t got = archive_read_data(impl.handle, out, size);
+  if (got < 0) return impl.error();
+  impl.ended = got == 0;
+  return static_cast<size_t>(got);
+}
 
 Status unpack_stream(StreamFilter filter, const std::function<Result<size_t>(char*, size_t)>& read,
                      const std::function<Status(std::string_view)>& write) {
-  const std::unique_ptr<archive, decltype(&archive_read_free)> handle(archive_read_new(),
-                                                                      archive_read_free);
-  if (!handle) return make_error(ErrorCode::kFailed, "unpacking: no memory");
-  StreamSource source{read, std::vector<char>(kBlockBytes), {}};
-  const auto check = [&](int code) -> Status {
-    if (code == ARCHIVE_OK || code == ARCHIVE_EOF) return {};
-    TRY(source.status);
-    return make_error(ErrorCode::kDamaged, "unpacking: " + words_of(handle.get()));
-  };
-  switch (filter) {
-    case StreamFilter::kZstd: archive_read_support_filter_zstd(handle.get()); break;
-    case StreamFilter::kXz: archive_read_support_filter_xz(handle.get()); break;
-    case StreamFilter::kBzip2: archive_read_support_filter_bzip2(handle.get()); break;
+  TRY_ASSIGN(const auto reader, PackedReader::open(filter, read));
+  std::vector<char> buffer(kBlockBytes);
+  for (;;) {
+    TRY_ASSIGN(const size_t got, reader->read(buffer.data(), buffer.size()));
+    if (got == 0) return {};
+    TRY(write({buffer.data(), got}));
   }
-  archive_read_support_format_raw(handle.get());
-  archive_read_support_format_empty(handle.get());
-  TRY(check(archive_read_open(handle.get(), &source, nullptr, StreamSource::on_read, nullptr)));
-  archive_entry* entry = nullptr;
-  int code = archive_read_next_header(handle.get(), &entry);
-  TRY(check(code));
-  while (code != ARCHIVE_EOF) {
-    const void* bytes = nullptr;
-    size_t size = 0;
-    la_int64_t offset = 0;
-    code = archive_read_data_block(handle.get(), &bytes, &size, &offset);
-    TRY(check(code));
-    if (code != ARCHIVE_EOF) TRY(write({static_cast<const char*>(bytes), size}));
-  }
-  return {};
 }
 
 }  // namespace holdfast

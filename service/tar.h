@@ -48,7 +48,8 @@ class TarReader {
   // Unpacks gzip, zstd, xz, bzip2 and lz4 on the way. `read` fills the buffer, at least in part,
   // and returns 0 at the end.
   using Read = std::function<Result<size_t>(char* buffer, size_t bytes)>;
-  static Result<std::unique_ptr<TarReader>> open(Read read);
+  // `packed` false: only what is not packed.
+  static Result<std::unique_ptr<TarReader>> open(Read read, bool packed = true);
   ~TarReader();
   // nullopt: that was the last one. kDamaged: this is no tar, or it ends in the middle. The path is
   // as the archive has it: it may be absolute or lead upwards.
@@ -56,6 +57,10 @@ class TarReader {
   // The next bytes of the member's content, holes as zeros; empty at its end. The view is valid
   // until the next call.
   Result<std::string_view> data();
+  // After the last member, of what is not packed: reads all that is left. kDamaged: the archive
+  // lacks its end, so that nobody knows what else was to be in it.
+  Status finish();
+  uint64_t position() const;  // of the newest member's header, or of the archive's end
 
  private:
   struct Impl;
@@ -65,6 +70,18 @@ class TarReader {
 
 // One packed stream, not an archive. Whether it begins as it should is for the caller to see.
 enum class StreamFilter : uint8_t { kZstd, kXz, kBzip2 };
+class PackedReader {
+ public:
+  using Read = std::function<Result<size_t>(char* buffer, size_t bytes)>;  // 0: the end
+  static Result<std::unique_ptr<PackedReader>> open(StreamFilter filter, Read read);
+  ~PackedReader();
+  Result<size_t> read(char* out, size_t size);  // 0: the end
+
+ private:
+  struct Impl;
+  PackedReader();
+  std::unique_ptr<Impl> impl_;
+};
 // `read` gives packed bytes (0: the end), `write` gets what they hold.
 Status unpack_stream(StreamFilter filter, const std::function<Result<size_t>(char*, size_t)>& read,
                      const std::function<Status(std::string_view)>& write);

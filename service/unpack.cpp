@@ -14,6 +14,7 @@ namespace holdfast {
 
 namespace {
 constexpr size_t kBlockBytes = 256 * 1024;
+constexpr size_t kHeadBytes = 6;
 
 // Gives the first bytes back that were read to look at them.
 class Head {
@@ -61,52 +62,54 @@ struct Inflater {
 
 Error damaged(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
 
-// One call of inflate(). `ended`: a member ended here.
-Status inflate_some(Inflater& inflater, std::vector<char>& out, const WriteBytes& write,
-                    bool& ended) {
-  z_stream& stream = inflater.stream;
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int code = ::inflate(&stream, Z_NO_FLUSH);
-  if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
-    return damaged(std::string("the gzip data is damaged: ") +
-                   (stream.msg != nullptr ? stream.msg : "zlib does not say how"));
-  }
-  ended = code == Z_STREAM_END;
-  const size_t made = out.size() - stream.avail_out;
-  return made > 0 ? write({out.data(), made}) : Status();
-}
-
 // Members follow each other, as `cat a.gz b.gz` makes them; zeros may follow the last.
-Status gunzip(const ReadBytes& read, const WriteBytes& write) {
-  Inflater inflater;
-  if (!inflater.good) return make_error(ErrorCode::kFailed, "starting zlib failed");
-  std::vector<char> in(kBlockBytes), out(kBlockBytes);
-  bool between = false;  // two members
-  for (;;) {
-    TRY_ASSIGN(size_t left, read(in.data(), in.size()));
-    if (left == 0) return between ? Status() : damaged("the gzip data is cut off");
-    for (const char* at = in.data(); left > 0;) {
-      if (between && *at == '\0') {
-        ++at, --left;
+class GzipReader {
+ public:
+  explicit GzipReader(ReadBytes read) : read_(std::move(read)) {}
+  Result<size_t> read(char* out, size_t size) {
+    if (!inflater_.good) return make_error(ErrorCode::kFailed, "starting zlib failed");
+    z_stream& stream = inflater_.stream;
+    stream.next_out = reinterpret_cast<Bytef*>(out);
+    stream.avail_out = static_cast<uInt>(size);
+    while (stream.avail_out == size) {
+      if (stream.avail_in == 0) {
+        TRY_ASSIGN(const size_t got, read_(in_.data(), in_.size()));
+        if (got == 0 && between_) return 0;
+        if (got == 0) return damaged("the gzip data is cut off");
+        stream.next_in = reinterpret_cast<Bytef*>(in_.data());
+        stream.avail_in = static_cast<uInt>(got);
+      }
+      if (between_ && *stream.next_in == 0) {
+        ++stream.next_in, --stream.avail_in;
         continue;
       }
-      constexpr char kMagic = '\x1f';
-      if (between && *at != kMagic) {
-        return damaged("something that is not gzip follows the gzip data");
-      }
-      if (between) ::inflateReset(&inflater.stream);
-      between = false;
-      inflater.stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(at));
-      inflater.stream.avail_in = static_cast<uInt>(left);
-      do {
-        TRY(inflate_some(inflater, out, write, between));
-      } while (!between && (inflater.stream.avail_in > 0 || inflater.stream.avail_out == 0));
-      at += left - inflater.stream.avail_in;
-      left = inflater.stream.avail_in;
+      TRY(inflate_some());
     }
+    return size - stream.avail_out;
   }
-}
+
+ private:
+  Status inflate_some() {
+    z_stream& stream = inflater_.stream;
+    constexpr Bytef kMagic = 0x1f;
+    if (between_ && *stream.next_in != kMagic) {
+      return damaged("something that is not gzip follows the gzip data");
+    }
+    if (between_) ::inflateReset(&stream);
+    const int code = ::inflate(&stream, Z_NO_FLUSH);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
+      return damaged(std::string("the gzip data is damaged: ") +
+                     (stream.msg != nullptr ? stream.msg : "zlib does not say how"));
+    }
+    between_ = code == Z_STREAM_END;
+    return {};
+  }
+
+  const ReadBytes read_;
+  Inflater inflater_;
+  std::vector<char> in_ = std::vector<char>(kBlockBytes);
+  bool between_ = false;  // two members
+};
 
 Status copy(const ReadBytes& read, const WriteBytes& write) {
   std::vector<char> buffer(kBlockBytes);
@@ -134,7 +137,6 @@ bool begins_as(Packing packing, std::string_view head) {
 }  // namespace
 
 Status unpack(Packing packing, const ReadBytes& read, const WriteBytes& write) {
-  constexpr size_t kHeadBytes = 6;
   Head head(read, kHeadBytes);
   TRY(head.fill());
   if (!begins_as(packing, head.bytes())) {
@@ -144,12 +146,55 @@ Status unpack(Packing packing, const ReadBytes& read, const WriteBytes& write) {
   const ReadBytes from = [&](char* out, size_t size) { return head.read(out, size); };
   switch (packing) {
     case Packing::kNone: return copy(from, write);
-    case Packing::kGzip: return gunzip(from, write);
+    case Packing::kGzip: {
+      GzipReader gzip(from);
+      return copy([&](char* out, size_t size) { return gzip.read(out, size); }, write);
+    }
     case Packing::kZstd: TRY(unpack_stream(StreamFilter::kZstd, from, write)); break;
     case Packing::kXz: TRY(unpack_stream(StreamFilter::kXz, from, write)); break;
     case Packing::kBzip2: TRY(unpack_stream(StreamFilter::kBzip2, from, write)); break;
   }
   return copy(from, [](std::string_view) { return Status(); });
+}
+
+struct UnpackReader::Impl {
+  explicit Impl(ReadBytes read) : source(std::move(read)), head(source, kHeadBytes) {}
+  const ReadBytes source;
+  Head head;
+  bool begun = false;
+  std::unique_ptr<GzipReader> gzip;
+  std::unique_ptr<PackedReader> packed;
+
+  Status begin() {
+    TRY(head.fill());
+    const ReadBytes from = [this](char* out, size_t size) { return head.read(out, size); };
+    if (begins_as(Packing::kGzip, head.bytes())) {
+      gzip = std::make_unique<GzipReader>(from);
+      return {};
+    }
+    constexpr std::pair<Packing, StreamFilter> kPackings[] = {
+        {Packing::kZstd, StreamFilter::kZstd},
+        {Packing::kXz, StreamFilter::kXz},
+        {Packing::kBzip2, StreamFilter::kBzip2}};
+    for (const auto& [packing, filter] : kPackings) {
+      if (!begins_as(packing, head.bytes())) continue;
+      TRY_ASSIGN(packed, PackedReader::open(filter, from));
+    }
+    return {};
+  }
+};
+
+UnpackReader::UnpackReader(ReadBytes read) : impl_(std::make_unique<Impl>(std::move(read))) {}
+UnpackReader::~UnpackReader() = default;
+
+Result<size_t> UnpackReader::read(char* out, size_t size) {
+  if (!impl_->begun) {
+    impl_->begun = true;
+    TRY(impl_->begin());
+  }
+  if (impl_->gzip) return impl_->gzip->read(out, size);
+  if (impl_->packed) return impl_->packed->read(out, size);
+  return impl_->head.read(out, size);
 }
 
 }  // namespace holdfast
