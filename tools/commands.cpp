@@ -144,6 +144,8 @@ void add_export(CLI::App& app, Arguments& arguments) {
           ->fallthrough();
   command->add_option("PATH", arguments.paths, "default: everything that was watched");
   parameter(command, arguments, "--at", "at", kTimeHelp);
+  command->add_option("--to-command", arguments.to_command,
+                      "to the standard input of this shell command, and not to our output");
   command->footer(
       "Names in it begin with that of the root.\n"
       "Examples:\n  holdfast export uploads: --at yesterday | zstd > uploads.tar.zst\n"

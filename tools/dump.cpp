@@ -1,39 +1,26 @@
 #include "tools/dump.h"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <limits>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/path.h"
-#include "service/child.h"
 #include "service/dump_run.h"
 #include "service/hooks.h"
 #include "service/words.h"
 #include "tools/client.h"
 #include "tools/print.h"
+#include "tools/receiver.h"
 
 namespace holdfast {
 
 namespace {
 
 constexpr int kExitProblems = 3;
-constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 
 int report(const Error& error) {
   std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
   return exit_code_of(error);
-}
-
-std::string shell_word(const std::string& word) {
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
 }
 
 Result<DumpResult> run_one(const DumpConfig& dump, Session& session) {
@@ -143,6 +130,12 @@ void print_taken(const DumpOptions& options, const Json& snapshot) {
 
 }  // namespace
 
+std::string shell_word(const std::string& word) {
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 int run_run_dump(const DumpOptions& options, const std::string& name) {
   const auto& dumps = options.config.dumps;
   const auto dump = std::find_if(dumps.begin(), dumps.end(),
@@ -227,49 +220,6 @@ int run_snapshot(const DumpOptions& options,
 
 namespace {
 
-// Hands pieces on, one behind: the last one goes only when all that came before is known to be
-// right. So a command never sees a damaged content end as if it were whole.
-class Receiver {
- public:
-  Receiver(Child child, Fd in) : child_(std::move(child)), in_(std::move(in)) {}
-
-  void take(std::string_view bytes) {
-    hasher_.update(bytes);
-    size_ += bytes.size();
-    send(held_);
-    held_ = bytes;
-  }
-  std::string hash() const {
-    const ContentHash hash = hasher_.finish();
-    return "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
-  }
-  ChildEnd finish() {
-    send(held_);
-    in_.reset();
-    bool stopped = false;
-    return child_.wait(kNoTimeout, Interrupts::noted, stopped);
-  }
-  void abandon() { child_.end_group(); }  // before its input ends
-  bool closed_early() const { return closed_early_; }
-  uint64_t size() const { return size_; }
-
- private:
-  void send(std::string_view bytes) {
-    while (!bytes.empty() && !closed_early_ && !Interrupts::noted()) {
-      const ssize_t sent = ::write(in_.get(), bytes.data(), bytes.size());
-      if (sent < 0 && errno == EINTR) continue;
-      closed_early_ = sent < 0;  // it reads no more; how it ends says what that means
-      if (sent > 0) bytes.remove_prefix(static_cast<size_t>(sent));
-    }
-  }
-  Child child_;
-  Fd in_;
-  ContentHasher hasher_;
-  std::string held_;
-  uint64_t size_ = 0;
-  bool closed_early_ = false;
-};
-
 Result<Json> find_file(Session& session, const std::string& path, const std::string& at,
                        const std::string& cwd) {
   std::vector<Json> found;
@@ -288,32 +238,27 @@ Result<Json> find_file(Session& session, const std::string& path, const std::str
 
 int run_to_command(const DumpOptions& options, const std::string& path, const std::string& at,
                    const std::string& cwd, const std::string& command) {
-  ::signal(SIGPIPE, SIG_IGN);
   const Interrupts interrupts;
   Session session(options.state_dir, options.log);
   const auto file = find_file(session, path, at, cwd);
   if (!file.ok()) return report(file.error());
-  auto pipe = make_pipe();
-  if (!pipe.ok()) return report(pipe.error());
-  auto child = Child::start({"/bin/sh", "-c", command}, {pipe->read_end.get(), -1, -1});
-  if (!child.ok()) return report(child.error());
-  pipe->read_end.reset();
-  Receiver receiver(std::move(*child), std::move(pipe->write_end));
+  auto receiver = Receiver::start(command);
+  if (!receiver.ok()) return report(receiver.error());
   const std::string moment = "@" + (*file)["at"].dump();
   const ApiRequest request{
       "GET", "/v1/cat", {{"path", path}, {"at", moment}, {"cwd", cwd}}, nullptr};
-  auto sent = session.run(request, true, [&](std::string_view bytes) { receiver.take(bytes); });
-  if (sent.ok() && (*file)["hash"].is_string() && receiver.hash() != (*file)["hash"]) {
+  auto sent = session.run(request, true, [&](std::string_view bytes) { receiver->take(bytes); });
+  if (sent.ok() && (*file)["hash"].is_string() && receiver->hash() != (*file)["hash"]) {
     sent = make_error(ErrorCode::kDamaged, "what came has not the recorded hash");
   }
   if (Interrupts::noted()) sent = make_error(ErrorCode::kInterrupted, "interrupted");
   if (!sent.ok()) {
-    receiver.abandon();
+    receiver->abandon();
     return report(
         sent.error().in("the command was given damaged data, or a part of it, and was "
                         "ended before the end of its input; do not use what it made"));
   }
-  const ChildEnd end = receiver.finish();
+  const ChildEnd end = receiver->finish();
   if (Interrupts::noted()) return report(make_error(ErrorCode::kInterrupted, "interrupted"));
   const std::string what = display_path(path) + " @" + (*file)["seq"].dump();
   if (!end.ok()) {
@@ -324,16 +269,16 @@ int run_to_command(const DumpOptions& options, const std::string& path, const st
   Json result{{"at", (*file)["at"]},
               {"seq", (*file)["seq"]},
               {"path", (*file)["path"]},
-              {"bytes", receiver.size()},
+              {"bytes", receiver->size()},
               {"command", command},
               {"exit", end.exit_status},
-              {"read_all", !receiver.closed_early()}};
+              {"read_all", !receiver->closed_early()}};
   if (options.json) {
     std::fputs(json_line(result).c_str(), stdout);
   } else if (!options.quiet) {
     std::printf("restored %s: %s, verified, to: %s%s\n", what.c_str(),
-                words_for_bytes(receiver.size()).c_str(), display_path(command).c_str(),
-                receiver.closed_early() ? " (which did not read all of it)" : "");
+                words_for_bytes(receiver->size()).c_str(), display_path(command).c_str(),
+                receiver->closed_early() ? " (which did not read all of it)" : "");
   }
   return 0;
 }

@@ -28,4 +28,6 @@ int run_snapshot(const DumpOptions& options,
 int run_to_command(const DumpOptions& options, const std::string& path, const std::string& at,
                    const std::string& cwd, const std::string& command);
 
+std::string shell_word(const std::string& word);  // quoted
+
 }  // namespace holdfast

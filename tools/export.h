@@ -1,5 +1,5 @@
 // `holdfast export`: asks what the tar would hold, says what it cannot, and writes it to standard
-// output.
+// output or to a command.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,12 @@
 
 namespace holdfast {
 
-// `request` has the parameters. Returns how many files were left out, each named on stderr.
-Result<uint64_t> run_export(const std::string& state_dir, const ApiRequest& request, Log& log);
+struct ExportRun {
+  std::string state_dir, to_command;
+  bool json = false, quiet = false;
+};
+// `request` has the parameters. Returns how many files were left out, each named on stderr. Where
+// there is a command, it fails unless that ends with 0.
+Result<uint64_t> run_export(const ExportRun& how, const ApiRequest& request, Log& log);
 
 }  // namespace holdfast

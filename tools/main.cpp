@@ -303,7 +303,8 @@ int run_export_command(Arguments& arguments) {
     arguments.request.params.emplace_back("path", path);
   }
   auto log = make_stderr_log(arguments.verbose ? LogLevel::kInfo : LogLevel::kWarn);
-  auto left_out = run_export(*dir, arguments.request, *log);
+  const ExportRun how{*dir, arguments.to_command, arguments.json, arguments.quiet};
+  auto left_out = run_export(how, arguments.request, *log);
   if (!left_out.ok()) return report(left_out.error());
   return *left_out > 0 ? 5 : 0;
 }

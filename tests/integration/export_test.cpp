@@ -102,6 +102,43 @@ TEST_CASE("what an export has to leave out is named, and its exit code is 5", "[
   holdfast.stop();
 }
 
+TEST_CASE("a command gets an export, and never the clean end of a part", "[export]") {
+  WorkDir work;
+  const std::string root = work.make("data");
+  write_file(root + "/a", "a");
+  write_file(root + "/large", random_bytes_of(3'000'000, 7));
+  Holdfast holdfast(work.path("state"));
+  holdfast.start({"data=" + root});
+  holdfast.flush();
+  const Tree tree = read_tree(root);
+  const std::string out = work.make("out"), done = work.path("done");
+  const auto exported = [&](const std::string& command) {
+    return holdfast.run({"export", "--to-command", command});
+  };
+  const Outcome good = exported("tar x --preserve-permissions --xattrs -C " + out);
+  INFO(good.err);
+  REQUIRE(good.exit_code == 0);
+  REQUIRE(good.out.find("exported @") == 0);
+  REQUIRE(differences(tree, read_tree(out + "/data")) == "");
+  const Outcome failed = exported("cat > /dev/null; exit 7");
+  REQUIRE(failed.exit_code == 1);
+  REQUIRE(failed.err.find("exit status 7") != std::string::npos);
+  REQUIRE(exported("exit 0").exit_code == 0);  // it need not read all
+
+  const std::string pack = fs::directory_iterator(holdfast.state() + "/packs")->path();
+  std::string bytes = read_file(pack);
+  bytes[2'000'000] = static_cast<char>(bytes[2'000'000] ^ 1);
+  write_file(pack, bytes);
+  for (const bool service : {true, false}) {
+    if (!service) holdfast.stop();
+    const Outcome damaged = exported("cat > /dev/null && touch " + done);
+    INFO(damaged.err);
+    REQUIRE(damaged.exit_code == 1);
+    REQUIRE(damaged.err.find("ended before the end of its input") != std::string::npos);
+    REQUIRE_FALSE(exists(done));
+  }
+}
+
 // Whoever pipes it somewhere must learn that it is no good.
 TEST_CASE("an export of a damaged store fails", "[export]") {
   WorkDir work;

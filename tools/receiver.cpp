@@ -1,0 +1,52 @@
+#include "tools/receiver.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <limits>
+
+#include "tools/client.h"
+
+namespace holdfast {
+
+namespace {
+constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
+}  // namespace
+
+Result<Receiver> Receiver::start(const std::string& command) {
+  ::signal(SIGPIPE, SIG_IGN);
+  TRY_ASSIGN(Pipe pipe, make_pipe());
+  TRY_ASSIGN(Child child, Child::start({"/bin/sh", "-c", command}, {pipe.read_end.get(), -1, -1}));
+  return Receiver(std::move(child), std::move(pipe.write_end));
+}
+
+void Receiver::take(std::string_view bytes) {
+  hasher_->update(bytes);
+  size_ += bytes.size();
+  send(held_);
+  held_ = bytes;
+}
+
+std::string Receiver::hash() const {
+  const ContentHash hash = hasher_->finish();
+  return "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
+}
+
+ChildEnd Receiver::finish() {
+  send(held_);
+  in_.reset();
+  bool stopped = false;
+  return child_.wait(kNoTimeout, Interrupts::noted, stopped);
+}
+
+void Receiver::send(std::string_view bytes) {
+  while (!bytes.empty() && !closed_early_ && !Interrupts::noted()) {
+    const ssize_t sent = ::write(in_.get(), bytes.data(), bytes.size());
+    if (sent < 0 && errno == EINTR) continue;
+    closed_early_ = sent < 0;  // it reads no more; how it ends says what that means
+    if (sent > 0) bytes.remove_prefix(static_cast<size_t>(sent));
+  }
+}
+
+}  // namespace holdfast
