@@ -144,6 +144,7 @@ Status Api::handle(const ApiRequest& request, ApiSink& sink) {
       {"POST", "/v1/verify", &Api::verify},
       {"POST", "/v1/accept", &Api::accept},
       {"POST", "/v1/put", &Api::put},
+      {"POST", "/v1/import", &Api::import_archive},
   };
   for (const Route& route : kRoutes) {
     if (request.method == route.method && request.path == route.path) {

@@ -13,6 +13,7 @@
 //   POST   /v1/verify?path=&at=&heal=&rate=  POST  /v1/accept?path=
 //   POST   /v1/restore?path=&at=&to=&in_place=&delete=&dry_run=&overwrite=
 //   POST   /v1/put?path=&kind=&note=&shrink=    with a body
+//   POST   /v1/import?root=&strip=&message=     with a body
 //   POST   /v1/seed/begin?dest=&dir=&act=  POST   /v1/seed/baseline?root=&path=   with a body
 //   POST   /v1/seed/own?root=  with a body  POST   /v1/seed/end?root=&note=
 //
@@ -141,6 +142,7 @@ class Api {
   Status verify(const ApiRequest& request, ApiSink& sink);
   Status accept(const ApiRequest& request, ApiSink& sink);
   Status put(const ApiRequest& request, ApiSink& sink);
+  Status import_archive(const ApiRequest& request, ApiSink& sink);
   Status seed_begin(const ApiRequest& request, ApiSink& sink);
   Status seed_baseline(const ApiRequest& request, ApiSink& sink);
   Status seed_own(const ApiRequest& request, ApiSink& sink);
@@ -149,6 +151,7 @@ class Api {
                                         const HealthLimits& limits, Json& json);
   Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
   Status dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
+  Status imports_of_status(const LmdbTxn& txn, std::vector<std::string>& problems);
   Status know_own_writes(const std::vector<UserPath>& paths, Sequence at);
   Status close_restored(const std::vector<UserPath>& paths, Sequence at);
 

@@ -46,11 +46,13 @@ Result<std::vector<Finding>> Api::findings(const LmdbTxn& txn, const EngineStatu
   input.now_ns = clock_.wall_ns();
   json["scrub"] = scrub_json(input.scrub);
   std::vector<Finding> found = check_health(input, limits);
-  std::vector<std::string> verdicts, dumps, packs, inboxes;
+  std::vector<std::string> verdicts, dumps, imports, packs, inboxes;
   TRY(verdicts_of_status(txn, json, verdicts));
   add_all("verdicts", verdicts, found);
   TRY(dumps_of_status(txn, json, dumps));
   add_all("dumps", dumps, found);
+  TRY(imports_of_status(txn, imports));
+  add_all("imports", imports, found);
   TRY(state_.store->check_presence(txn,
                                    [&](const std::string& problem) { packs.push_back(problem); }));
   add_all("packs", packs, found);

@@ -11,14 +11,6 @@ namespace {
 constexpr uint64_t kNotHandedOver = ~0ull;
 constexpr size_t kNameBytesMax = 255;
 
-bool is_root_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.size() <= kNameBytesMax &&
-         std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '.' || c == '_' || c == '-';
-         });
-}
-
 uint32_t be32(std::string_view bytes, size_t at) {
   uint32_t value = 0;
   for (size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
@@ -26,6 +18,14 @@ uint32_t be32(std::string_view bytes, size_t at) {
 }
 
 }  // namespace
+
+bool is_root_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.size() <= kNameBytesMax &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == '-';
+         });
+}
 
 // The header of SQLite has the page size at 16 (1 means 65536) and the number of pages at 28.
 ChunkSizes chunk_sizes_of_stream(std::string_view head) {
@@ -69,22 +69,36 @@ Result<std::pair<std::string, std::string>> split_put_path(std::string_view path
 Result<std::unique_ptr<ContentWriter>> ContentWriter::begin(State& state, Gate& gate,
                                                             const std::string& path) {
   TRY_ASSIGN(const auto place, split_put_path(path));
+  const auto begin_put = [place](Engine& engine) {
+    return engine.begin_put(place.first, place.second);
+  };
+  auto writer = begin_as(state, gate, place.first, place.second, begin_put);
+  if (!writer.ok()) return writer.error().in("writing " + display_path(path));
+  return writer;
+}
+
+Result<std::unique_ptr<ContentWriter>> ContentWriter::begin_import(State& state, Gate& gate,
+                                                                   const std::string& root) {
+  const auto begin = [root](Engine& engine) { return engine.begin_import(root); };
+  return begin_as(state, gate, root, "", begin);
+}
+
+Result<std::unique_ptr<ContentWriter>> ContentWriter::begin_as(
+    State& state, Gate& gate, const std::string& root, const std::string& path,
+    const std::function<Result<PutTicket>(Engine&)>& begin) {
   struct Begun {
     PutTicket ticket;
     const PendingChunks* pending = nullptr;
   };
   const auto begun = std::make_shared<Begun>();
-  const auto begin_put = [place, begun](Engine& engine, const Gate::Done& done) {
-    auto ticket = engine.begin_put(place.first, place.second);
+  TRY(gate.with_engine([begin, begun](Engine& engine, const Gate::Done& done) {
+    auto ticket = begin(engine);
     if (!ticket.ok()) return done(ticket.error());
     *begun = {*ticket, &engine.pending_chunks()};
     done({});
-  };
-  if (auto status = gate.with_engine(begin_put); !status.ok()) {
-    return status.error().in("writing " + display_path(path));
-  }
+  }));
   return std::unique_ptr<ContentWriter>(
-      new ContentWriter(state, gate, place.first, place.second, begun->ticket, *begun->pending));
+      new ContentWriter(state, gate, root, path, begun->ticket, *begun->pending));
 }
 
 ContentWriter::ContentWriter(State& state, Gate& gate, std::string root, std::string path,
@@ -97,8 +111,18 @@ ContentWriter::ContentWriter(State& state, Gate& gate, std::string root, std::st
       pending_(pending),
       index_(*state.env, *state.store, pending),
       compressor_(kCaptureLevel),
-      builder_(compressor_),
-      parts_([this](const std::string& block) { return store_chunk(block, ChunkKind::kRecipe); }) {}
+      builder_(compressor_) {
+  reset();
+}
+
+void ContentWriter::reset() {
+  size_ = 0;
+  expected_.reset();
+  chunker_.reset();
+  hasher_.emplace();
+  parts_.emplace(
+      [this](const std::string& block) { return store_chunk(block, ChunkKind::kRecipe); });
+}
 
 ContentWriter::~ContentWriter() {
   const PutTicket ticket = ticket_;
@@ -112,7 +136,7 @@ ContentWriter::~ContentWriter() {
 }
 
 Status ContentWriter::write(std::string_view bytes) {
-  hasher_.update(bytes);
+  hasher_->update(bytes);
   size_ += bytes.size();
   while (!bytes.empty()) {  // a large piece is not copied as a whole
     const size_t taken = std::min<size_t>(bytes.size(), kHandOverBytes);
@@ -129,14 +153,15 @@ Status ContentWriter::write(std::string_view bytes) {
 Status ContentWriter::cut(bool all) {
   if (!all && held_.size() <= kSingleChunkBytesMax) return {};
   if (!chunker_ && size_ > kSingleChunkBytesMax) {
-    sizes_ = chunk_sizes_of_stream(std::string_view(held_).substr(0, kStreamHeadBytes));
+    const std::string_view head = std::string_view(held_).substr(0, kStreamHeadBytes);
+    sizes_ = expected_ ? chunk_sizes_for(*expected_, head) : chunk_sizes_of_stream(head);
     chunker_.emplace(state_.store->gear(), sizes_);
   }
   std::string_view rest(held_);
   while (!rest.empty() && (all || rest.size() >= sizes_.max)) {
     const size_t length = chunker_ ? chunker_->next_cut(rest) : rest.size();
     const ChunkId id = store_chunk(rest.substr(0, length), ChunkKind::kData);
-    parts_.add({PartKind::kData, length, id});
+    parts_->add({PartKind::kData, length, id});
     rest.remove_prefix(length);
     if (builder_.finished_bytes() >= kHandOverBytes) TRY(hand_over());
   }
@@ -175,13 +200,29 @@ Status ContentWriter::hand_over() {
   return {};
 }
 
-Result<Record> ContentWriter::finish(GivenContent given) {
+void ContentWriter::begin_content(uint64_t size) {
+  reset();
+  expected_ = size;
+}
+
+Result<WrittenContent> ContentWriter::end_content() {
   TRY(cut(true));
-  given.size = size_;
-  given.hash = hasher_.finish();
-  given.content = parts_.finish();
+  WrittenContent written{size_, hasher_->finish(), parts_->finish()};
+  if (builder_.finished_bytes() >= kHandOverBytes) TRY(hand_over());
+  return written;
+}
+
+Status ContentWriter::flush_frames() {
   builder_.finish();
-  TRY(hand_over());
+  return hand_over();
+}
+
+Result<Record> ContentWriter::finish(GivenContent given) {
+  TRY_ASSIGN(const WrittenContent written, end_content());
+  given.size = written.size;
+  given.hash = written.hash;
+  given.content = written.content;
+  TRY(flush_frames());
   const PutTicket ticket = ticket_;
   const auto record = std::make_shared<Record>();
   const auto put = [ticket, given, record](Engine& engine, const Gate::Done& done) {

@@ -188,6 +188,17 @@ class Engine {
   // Journals the content as the next version, and what is missing above it; durable on return.
   Result<Record> finish_put(PutTicket ticket, const GivenContent& given);
   void end_put(PutTicket ticket);  // however it ended
+  // --- trees that archives hold (engine_import.cpp), through service/importer.h ---
+  // A put of a whole root. kUsage: it is watched, or has contents that no import brought. kBusy:
+  // somebody is giving something below it.
+  Result<PutTicket> begin_import(const std::string& root);
+  // Journals a part of an ImportPlan, durable on return. Errors as of put_frames().
+  Status journal_import(PutTicket ticket, std::vector<Record>& records);
+  // The rest of it and a snapshot, in one batch: both are there, or neither.
+  Result<Snapshot> finish_import(PutTicket ticket, std::vector<Record>& records,
+                                 const std::string& message,
+                                 const std::vector<std::pair<std::string, std::string>>& tags);
+  bool is_importing(const std::string& root) const;
   // Calls back when all puts that are under way now have ended: until then they may rely on chunks
   // that no record names.
   void after_puts(std::function<void(const Status&)> done);
@@ -294,6 +305,9 @@ class Engine {
   Status check_put(PutTicket ticket) const;
   Status journal_given_dirs(const std::string& root, PutTarget& target);
   Status keep_good_one(const Record& rejected, const std::optional<Record>& before);
+
+  // engine_import.cpp
+  Status append_import(PutTicket ticket, std::vector<Record>& records);
 
   // engine_sqlite.cpp
   bool belongs_to_database(size_t root, int dir_fd, const std::string& name,
@@ -442,7 +456,8 @@ class Engine {
   uint64_t next_ask_ = 1;
   struct Put {
     uint64_t generation;
-    std::string root, path;
+    std::string root, path;    // "": an import, of all of it
+    std::vector<NodeId> made;  // by an import
   };
   std::map<uint64_t, Put> puts_;  // by ticket
   struct PutWaiter {

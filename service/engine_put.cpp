@@ -87,7 +87,8 @@ Result<Engine::PutTarget> Engine::put_target(const std::string& root_name,
 Result<PutTicket> Engine::begin_put(const std::string& root, const std::string& path) {
   if (stall_) return *stall_;
   for (const auto& [id, put] : puts_) {
-    if (put.root == root && put.path == path && put.generation == generation_) {
+    const bool same = put.path == path || put.path.empty();
+    if (put.root == root && same && put.generation == generation_) {
       return make_error(ErrorCode::kBusy, display_path(root + ":" + path) +
                                               " is being written by another program right now; "
                                               "try again when that is done");
@@ -96,7 +97,7 @@ Result<PutTicket> Engine::begin_put(const std::string& root, const std::string& 
   // What would refuse it at the end is told before anything is sent.
   if (auto target = put_target(root, path); !target.ok()) return target.error();
   const uint64_t id = next_put_++;
-  puts_[id] = {generation_, root, path};
+  puts_[id] = {generation_, root, path, {}};
   return PutTicket{id};
 }
 

@@ -196,8 +196,8 @@ MHD_Result HttpServer::Impl::answer(void* self, MHD_Connection* connection, cons
     return MHD_YES;
   }
   const std::string_view path(url);
-  const bool takes_body =
-      path == "/v1/put" || path == "/v1/seed/baseline" || path == "/v1/seed/own";
+  const bool takes_body = path == "/v1/put" || path == "/v1/import" ||
+                          path == "/v1/seed/baseline" || path == "/v1/seed/own";
   if (*context == nullptr && !takes_body) {  // headers only; the request comes with the next call
     *context = &no_body;
     return MHD_YES;

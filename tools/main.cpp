@@ -24,6 +24,7 @@
 #include "tools/dump.h"
 #include "tools/environment.h"
 #include "tools/export.h"
+#include "tools/import.h"
 #include "tools/manual.h"
 #include "tools/mend.h"
 #include "tools/print.h"
@@ -309,6 +310,15 @@ int run_export_command(Arguments& arguments) {
   return *left_out > 0 ? 5 : 0;
 }
 
+int run_importing(const Arguments& arguments, const ImportArguments& import_arguments) {
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  auto log = make_stderr_log(arguments.verbose ? LogLevel::kInfo : LogLevel::kWarn);
+  return run_import(import_arguments, {*dir, arguments.json, arguments.quiet}, *log);
+}
+
 int run_seeding(const Arguments& arguments, const SeedArguments& seed) {
   auto config = load_config(arguments);
   if (!config.ok()) return report(config.error());
@@ -336,6 +346,8 @@ int run(int argc, char** argv) {
   const auto [rebuild, repair] = add_mending(app);
   SeedArguments seed;
   add_seed_command(app, seed);
+  ImportArguments import_arguments;
+  add_import_command(app, import_arguments);
   std::string manual_kind;
   const auto* manual = add_manual(app, manual_kind);
   try {
@@ -350,6 +362,7 @@ int run(int argc, char** argv) {
   }
   if (manual->parsed()) return print_manual(app, manual_kind);
   if (watch->parsed()) return run_watch(arguments);
+  if (import_arguments.app->parsed()) return run_importing(arguments, import_arguments);
   if (seed.app->parsed()) return run_seeding(arguments, seed);
   if (repair->parsed()) return run_mending(arguments, run_repair);
   if (rebuild->parsed()) return run_mending(arguments, run_rebuild);
