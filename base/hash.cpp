@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/result.h"
+#include "base/seeded_hash.h"
 
 namespace holdfast {
 
@@ -28,6 +29,10 @@ void prepare_sodium() {
 }  // namespace
 
 uint64_t xxh3_64(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+uint64_t seeded_hash(std::string_view bytes, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
 
 ContentHash content_hash(std::string_view bytes) {
   return canonical(XXH3_128bits(bytes.data(), bytes.size()));

@@ -99,6 +99,7 @@ void SqliteView::give_up(const std::string& why) {
   unlock_database();
   log_.reset();
   index_.reset();
+  journal_.reset();
   patches_.clear();
   patched_ = false;
 }
@@ -132,6 +133,11 @@ bool SqliteView::lock_database(int64_t wait_ns) {
   locked_ = got == Locking::kTaken;
   if (got == Locking::kRefused) give_up("its file system refuses to lock it");
   return locked_;
+}
+
+void SqliteView::release() {
+  unlock_database();
+  index_.reset();
 }
 
 void SqliteView::unlock_database() {
@@ -327,6 +333,13 @@ Result<std::optional<ContentHash>> hash_of_sqlite_view(int dir_fd, const std::st
   }
   if (!view->still_holds()) return std::optional<ContentHash>();
   return std::optional(hasher.finish());
+}
+
+std::string head_of_rollback_database(int fd) {
+  std::string bytes(kSqliteHeaderBytes, '\0');
+  const auto got = pread_full(fd, bytes.data(), bytes.size(), 0);
+  const auto header = got.ok() ? parse_sqlite_header({bytes.data(), *got}) : std::nullopt;
+  return header && !header->wal ? bytes : "";
 }
 
 bool is_sqlite_database(int dir_fd, const std::string& name) {

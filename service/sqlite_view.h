@@ -29,6 +29,9 @@
 namespace holdfast {
 
 inline constexpr int64_t kSqliteLockWaitNs = 1'000'000'000;
+// How long a writer may be kept waiting while a view is read, at the first try; then twice that,
+// and four times, and then it is not tried any more.
+inline constexpr int64_t kSqliteHoldNs = 500'000'000;
 
 // A page whose bytes are not those of the database file.
 struct PagePatch {
@@ -59,6 +62,12 @@ class SqliteView {
   bool is_in_flight() const { return in_flight_; }
   // "": what was read is one moment of the database. Else why that is not sure.
   const std::string& unproven() const { return unproven_; }
+  // While it lives, nobody can commit.
+  bool holds_up_writers() const { return locked_ && !log_; }
+  // Lets go of all locks, when everything was read and still_holds() was asked.
+  void release();
+  // From here on it is the file's bytes as they are, without any lock.
+  void give_up(const std::string& why);
 
  private:
   SqliteView(int dir_fd, std::string name, int fd)
@@ -76,7 +85,6 @@ class SqliteView {
   void take_journal();
   void patch(std::vector<PagePatch> patches, uint32_t page_bytes, uint32_t pages);
   void note_in_flight(const WalSalt& salt, uint64_t end);
-  void give_up(const std::string& why);
 
   const int dir_fd_;
   const std::string name_;
@@ -96,6 +104,9 @@ class SqliteView {
 // The file is dropped from the page cache before, where that is asked for.
 Result<std::optional<ContentHash>> hash_of_sqlite_view(int dir_fd, const std::string& name, int fd,
                                                        const FsTraits& fs, bool drop_cache);
+
+// The head of a database of which a view would hold up writers; "" for all other files.
+std::string head_of_rollback_database(int fd);
 
 // Whether the open directory has a SQLite database under that name.
 bool is_sqlite_database(int dir_fd, const std::string& name);

@@ -4,6 +4,9 @@
 //   write DB PROGRESS MODE PAGE_BYTES MMAP_BYTES   until SIGTERM; PROGRESS holds the last commit
 //   check DB          integrity_check, and that it holds the first N transactions of `write` and
 //                     nothing of any other; prints N
+//   pace DB BUSY_MS   commits small transactions until SIGTERM; prints how many, how many were
+//   refused
+//                     as SQLITE_BUSY, and the longest time that one took in milliseconds
 //   run DB SQL...     runs each, prints the rows
 //   hold DB SQL...    the same, then "ready", and keeps the database open until it is killed
 #include <fcntl.h>
@@ -11,7 +14,9 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -102,6 +107,30 @@ int write(const std::vector<std::string>& args) {
   return 0;
 }
 
+int pace(const std::string& path, int busy_ms) {
+  ::signal(SIGTERM, [](int) { stopped = true; });
+  sqlite3* db = open(path.c_str());
+  sqlite3_busy_timeout(db, busy_ms);
+  run_silently(db, "PRAGMA synchronous=OFF; CREATE TABLE IF NOT EXISTS pace(n)");
+  std::printf("writing\n");
+  std::fflush(stdout);
+  uint64_t commits = 0, refused = 0;
+  std::chrono::steady_clock::duration longest{};
+  while (!stopped) {
+    const auto begin = std::chrono::steady_clock::now();
+    const int code = sqlite3_exec(db, "INSERT INTO pace VALUES(1)", nullptr, nullptr, nullptr);
+    if (code != SQLITE_OK && code != SQLITE_BUSY) fail("inserting", db);
+    longest = std::max(longest, std::chrono::steady_clock::now() - begin);
+    ++(code == SQLITE_OK ? commits : refused);
+  }
+  if (sqlite3_close(db) != SQLITE_OK) fail("closing", db);
+  std::printf("%llu commits, %llu refused, longest %lld ms\n",
+              static_cast<unsigned long long>(commits), static_cast<unsigned long long>(refused),
+              static_cast<long long>(
+                  std::chrono::duration_cast<std::chrono::milliseconds>(longest).count()));
+  return 0;
+}
+
 int check(const std::string& path) {
   sqlite3* db = open(path.c_str());
   sqlite3_stmt* statement = nullptr;
@@ -140,6 +169,7 @@ int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
   if (args.size() >= 6 && args[0] == "write") return write({args.begin() + 1, args.end()});
   if (args.size() == 2 && args[0] == "check") return check(args[1]);
+  if (args.size() == 3 && args[0] == "pace") return pace(args[1], std::atoi(args[2].c_str()));
   if (args.size() < 3) return 2;
   sqlite3* db = open(args[1].c_str());
   sqlite3_busy_timeout(db, kRollbackBusyMs);
