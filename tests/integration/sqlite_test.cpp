@@ -146,6 +146,29 @@ TEST_CASE("every version of a database under a writer is whole", "[sqlite]") {
   SECTION("rollback, kept") { write_and_capture("persist", "8192", "0", each); }
 }
 
+// Not how long, which is the machine's business: for what part of the capture.
+TEST_CASE("a writer goes on while a large database is captured for the first time", "[sqlite]") {
+  Made made(
+      "PRAGMA synchronous=OFF; CREATE TABLE t(v); WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL "
+      "SELECT x + 1 FROM c WHERE x < 1500) INSERT INTO t SELECT randomblob(100000) FROM c;");
+  Process writer({tool({"pace", made.dir.path("data/app.data"), "60000"}), "", {}, 0});
+  REQUIRE(writer.wait_for_output("writing"));
+  const auto begin = std::chrono::steady_clock::now();
+  Watched w(made.dir.path("data"));
+  const double took_ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  writer.signal(SIGTERM);
+  const Outcome written = writer.wait();
+  INFO(written.err);
+  REQUIRE(written.exit_code == 0);
+  WARN("captured within " << took_ms << " ms, " << written.out.substr(8));
+  const double longest_ms = std::stod(written.out.substr(written.out.find("longest ") + 8));
+  REQUIRE(longest_ms < took_ms / 2);
+  REQUIRE_FALSE(has_flag(w.last_of("app.data"), "unproven"));
+  write_file(w.out("copy"), w.content("app.data", w.begin));
+  REQUIRE(sql(w.out("copy"), "PRAGMA integrity_check") == "ok\n");
+}
+
 TEST_CASE("what is committed in the log is in the version", "[sqlite]") {
   Databases w;
   Holder holder(w.db, "PRAGMA wal_autocheckpoint=0; UPDATE t SET v=2 WHERE id<=300;");
