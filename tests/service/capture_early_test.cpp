@@ -23,8 +23,8 @@ constexpr size_t kPages = 6000;
 
 std::string page_of(uint64_t seed) { return test::random_text(seed, kPageBytes); }
 
-std::string database() {
-  std::string bytes = test::random_text(1, kPages * kPageBytes);
+std::string database(size_t pages = kPages) {
+  std::string bytes = test::random_text(1, pages * kPageBytes);
   const std::string head = std::string("SQLite format 3\0", 16) +
                            std::string{'\x10', '\0', '\1', '\1', '\0', '\x40', '\x20', '\x20'} +
                            std::string(4, '\0');
@@ -41,6 +41,7 @@ uint64_t bytes_read_by_us() {
 }
 
 struct Captured {
+  const size_t pages;
   TempDir dir;
   TestStore store;
   PendingChunks pending;
@@ -51,9 +52,9 @@ struct Captured {
   std::function<void()> writer;
   CaptureResult result;
 
-  Captured() {
+  explicit Captured(size_t pages_in = kPages) : pages(pages_in) {
     REQUIRE(store.open().ok());
-    std::ofstream(dir.path + "/db", std::ios::binary) << database();
+    std::ofstream(dir.path + "/db", std::ios::binary) << database(pages);
     dir_fd = Fd(::open(dir.path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     file = Fd(::open((dir.path + "/db").c_str(), O_RDWR | O_CLOEXEC));
   }
@@ -69,14 +70,14 @@ struct Captured {
                      static_cast<off_t>(page * kPageBytes)) == static_cast<ssize_t>(bytes.size()));
   }
   std::string bytes() const {
-    std::string all(kPages * kPageBytes, '\0');
+    std::string all(pages * kPageBytes, '\0');
     REQUIRE(::pread(file.get(), all.data(), all.size(), 0) == static_cast<ssize_t>(all.size()));
     return all;
   }
   // One transaction, which changes both what was read already and what was not.
-  bool commit(const std::vector<size_t>& pages) {
+  bool commit(const std::vector<size_t>& changed) {
     if (!set_lock(F_WRLCK)) return false;
-    for (const size_t page : pages) put(page, page_of(++seed));
+    for (const size_t page : changed) put(page, page_of(++seed));
     const char count[] = {0, 0, 0, static_cast<char>(++counter)};
     REQUIRE(::pwrite(file.get(), count, sizeof count, 24) == sizeof count);
     return set_lock(F_UNLCK);
@@ -195,21 +196,22 @@ TEST_CASE("a database that is never quiet is captured all the same", "[capture_e
 }
 
 TEST_CASE("pages of a transaction that was taken back are not in the version", "[capture_early]") {
-  Captured c;
+  Captured c(1500);  // so small that it is read only once before the lock
+  const size_t first = 1200, end = 1210;
   c.writer = [&] {  // its cache was too small for it: no counter moves
-    if (c.handed_over == 3) {
+    if (c.handed_over == 1) {
       REQUIRE(c.set_lock(F_WRLCK));
-      for (size_t page = 3000; page < 3010; ++page) c.put(page, page_of(page));
+      for (size_t page = first; page < end; ++page) c.put(page, page_of(page));
     }
-    if (c.handed_over != 20) return;
-    for (size_t page = 3000; page < 3010; ++page) {
-      c.put(page, database().substr(page * kPageBytes, kPageBytes));
+    if (c.handed_over != 6) return;
+    for (size_t page = first; page < end; ++page) {
+      c.put(page, database(1500).substr(page * kPageBytes, kPageBytes));
     }
     REQUIRE(c.set_lock(F_UNLCK));
   };
   c.capture();
-  REQUIRE(c.handed_over > 20);
-  const bool same = c.content() == database();
+  REQUIRE(c.handed_over >= 6);
+  const bool same = c.content() == database(1500);
   REQUIRE(same);
 }
 
