@@ -50,7 +50,14 @@ Status Engine::scanned(ScanResult result) {
   look.xattrs = std::move(result.xattrs);
   look.entries = std::move(result.entries);
   look.unknown = std::move(result.unknown);
+  const size_t above = walk_stack_.size();
   TRY(compare(look));
+  // The stack is walked from its end. In the order of their nodes, which is that of the rows of
+  // what is in them, directories are appended to a table that would have half-empty pages
+  // otherwise.
+  if (above < walk_stack_.size()) {
+    std::reverse(walk_stack_.begin() + static_cast<ptrdiff_t>(above), walk_stack_.end());
+  }
   if (!over) scans_.push_back(std::move(result.task));
   return {};
 }

@@ -101,8 +101,11 @@ size_t Pipeline::tasks_outstanding() const {
 
 void Pipeline::submit(ScanTask task) {
   std::lock_guard lock(mutex_);
-  // Scans go first: they find the work for everybody else.
-  tasks_.emplace_front(std::move(task));
+  // Scans go first, in their order: they find the work for everybody else.
+  const auto behind = std::find_if(tasks_.begin(), tasks_.end(), [](const Task& other) {
+    return !std::holds_alternative<ScanTask>(other);
+  });
+  tasks_.emplace(behind, std::move(task));
   ++outstanding_;
   work_there_.notify_one();
 }
