@@ -69,11 +69,6 @@ inline int64_t counted_bytes(const Record& record) {
   return record.type == FileType::kFile ? static_cast<int64_t>(record.stat.size) : 0;
 }
 
-// What the head and first section of an encoded record say, without decoding the rest.
-std::optional<int64_t> peek_time(std::string_view bytes);
-std::optional<int64_t> peek_wall(std::string_view bytes);
-std::optional<std::pair<RecordKind, Verdict>> peek_kind(std::string_view bytes);
-
 // A damaged row, in words.
 Error damaged_row(const char* table, const std::string& key);
 std::string at_seq(Sequence seq);     // "@12"

@@ -27,29 +27,6 @@ std::optional<Journal::HeadRow> Journal::HeadRow::decode(std::string_view bytes)
   return row;
 }
 
-std::optional<int64_t> peek_time(std::string_view bytes) {
-  if (bytes.size() < 64) return std::nullopt;
-  return get_le<int64_t>(bytes.data() + 24);
-}
-
-std::optional<int64_t> peek_wall(std::string_view bytes) {
-  if (bytes.size() < 64) return std::nullopt;
-  const bool differs = (get_le<uint32_t>(bytes.data() + 8) & 1u) != 0;
-  if (!differs) return peek_time(bytes);
-  if (bytes.size() < 72) return std::nullopt;
-  return get_le<int64_t>(bytes.data() + 64);
-}
-
-std::optional<std::pair<RecordKind, Verdict>> peek_kind(std::string_view bytes) {
-  if (bytes.size() < 64) return std::nullopt;
-  const auto kind = static_cast<uint8_t>(bytes[5]), verdict = static_cast<uint8_t>(bytes[6]);
-  const bool known = kind >= static_cast<uint8_t>(RecordKind::kCreate) &&
-                     kind <= static_cast<uint8_t>(RecordKind::kLink) &&
-                     verdict <= static_cast<uint8_t>(Verdict::kReplaced);
-  if (!known) return std::nullopt;
-  return std::pair(static_cast<RecordKind>(kind), static_cast<Verdict>(verdict));
-}
-
 Error damaged_row(const char* table, const std::string& key) {
   return make_error(ErrorCode::kDamaged, std::string("the journal's table ") + table +
                                              " is damaged at " + key +

@@ -85,7 +85,8 @@ Status JournalCheck::check_record(Sequence seq, std::string_view bytes) {
   last_.seq = seq;
   // The chain goes on from what is stored, so that one damaged record is one finding and not all
   // that follow it.
-  if (bytes.size() >= 64) std::copy_n(chain_of(bytes).begin(), 16, last_.chain.begin());
+  if (bytes.size() >= kRecordBytesMin)
+    std::copy_n(chain_of(bytes).begin(), 16, last_.chain.begin());
   last_sound_ = decoded.ok();
   if (!decoded.ok()) {
     found("table records: " + at_seq(seq) + ": " + decoded.error().message);
@@ -101,7 +102,7 @@ Status JournalCheck::check_record(Sequence seq, std::string_view bytes) {
 }
 
 void JournalCheck::check_chain(Sequence seq, std::string_view bytes) {
-  if (bytes.size() < 64) return;  // decoding says so
+  if (bytes.size() < kRecordBytesMin) return;  // decoding says so
   std::string unlinked(bytes);
   std::fill_n(unlinked.begin() + kRecordChainOffset, 16, '\0');
   const std::string_view before(reinterpret_cast<const char*>(last_.chain.data()),

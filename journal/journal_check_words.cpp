@@ -112,7 +112,8 @@ Status Journal::check_end(const LmdbTxn& txn) const {
   TRY_ASSIGN(const bool found, cursor.last());
   const auto wrong = [](const std::string& why) { return make_error(ErrorCode::kDamaged, why); };
   if (!found && head.seq.value == 0) return {};
-  if (!found || cursor.key() != record_key(head.seq).view() || cursor.value().size() < 64) {
+  if (!found || cursor.key() != record_key(head.seq).view() ||
+      cursor.value().size() < kRecordBytesMin) {
     return wrong("its last record is not " + at_seq(head.seq) + ", as it says");
   }
   std::string bytes(cursor.value());
@@ -121,7 +122,9 @@ Status Journal::check_end(const LmdbTxn& txn) const {
   TRY_ASSIGN(const bool follows, cursor.previous());
   if (follows) {
     const std::string_view earlier = cursor.value();
-    if (earlier.size() < 64) return wrong("the record before its last is too short");
+    if (earlier.size() < kRecordBytesMin) {
+      return wrong("the record before its last is too short");
+    }
     std::copy_n(earlier.begin() + kRecordChainOffset, 16, before.begin());
     const auto decoded = decode_record(earlier);
     if (decoded.ok() && is_hole(*decoded)) return {};  // its link was to a record that is lost

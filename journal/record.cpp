@@ -27,7 +27,13 @@ enum Section : uint32_t {
   kSectionsKnown = (1u << 14) - 1,
 };
 
-constexpr size_t kHeadBytes = 64;
+// Offsets in the head, which has a fixed size. Three numbers follow it in every record, and flags.
+constexpr size_t kKindOffset = 4;
+constexpr size_t kSectionsOffset = 7;
+constexpr size_t kTimeOffset = 25;
+constexpr size_t kHeadBytes = 33;
+static_assert(kRecordBytesMin == kHeadBytes + 4);
+static_assert(kRecordBytesMax < 1u << 24);  // the size takes three bytes
 constexpr auto kKindLast = static_cast<uint8_t>(RecordKind::kLink);
 constexpr auto kVerdictLast = static_cast<uint8_t>(Verdict::kReplaced);
 constexpr auto kTypeLast = static_cast<uint8_t>(FileType::kBlock);
@@ -99,42 +105,46 @@ void put_name(std::string& out, std::string_view name) {
 }
 
 void put_long(std::string& out, std::string_view bytes) {
-  put_le(out, static_cast<uint32_t>(bytes.size()));
+  put_varint(out, bytes.size());
   out += bytes;
 }
 
+// The size and the version share four bytes; the size is put in when it is known.
+uint32_t size_and_version(size_t size) {
+  return static_cast<uint32_t>(size) | uint32_t{kRecordVersion} << 24;
+}
+
 void put_head(std::string& out, const Record& record, uint32_t sections) {
-  put_le(out, uint32_t{0});  // the size, when it is known
-  put_le(out, kRecordVersion);
+  put_le(out, size_and_version(0));
   put_le(out, static_cast<uint8_t>(record.kind));
   put_le(out, static_cast<uint8_t>(record.verdict));
   put_le(out, static_cast<uint8_t>(record.type));
-  put_le(out, sections);
-  put_le(out, record.flags);
-  put_le(out, record.seq.value);
-  put_le(out, record.time_ns);
-  put_le(out, record.boottime_ns);
-  put_le(out, record.boot);
-  put_le(out, uint32_t{0});
+  put_le(out, static_cast<uint16_t>(sections));
   out.append(reinterpret_cast<const char*>(record.chain.data()), record.chain.size());
+  put_le(out, record.time_ns);
+  put_varint(out, record.seq.value);
+  put_varint(out, distance_of(record.boottime_ns, 0));
+  put_varint(out, record.boot);
+  put_varint(out, record.flags);
 }
 
-void put_stat(std::string& out, const FileStat& stat) {
-  put_le(out, stat.mode);
-  put_le(out, stat.size);
-  put_le(out, stat.mtime_ns);
-  put_le(out, stat.ctime_ns);
-  put_le(out, stat.btime_ns);
-  put_le(out, stat.inode);
-  put_le(out, stat.uid);
-  put_le(out, stat.gid);
+// The times lie near each other: a change is journaled soon after it, and one that sets no mtime
+// leaves it where the ctime is.
+void put_stat(std::string& out, const FileStat& stat, int64_t time_ns) {
+  put_varint(out, stat.mode);
+  put_varint(out, stat.size);
+  put_varint(out, distance_of(stat.ctime_ns, time_ns));
+  put_varint(out, distance_of(stat.mtime_ns, stat.ctime_ns));
+  put_varint(out, distance_of(stat.btime_ns, stat.ctime_ns));
+  put_varint(out, stat.inode);
+  put_varint(out, stat.uid);
+  put_varint(out, stat.gid);
 }
 
 void put_xattrs(std::string& out, const std::vector<Xattr>& xattrs) {
-  put_le(out, static_cast<uint32_t>(xattrs.size()));
+  put_varint(out, xattrs.size());
   for (const Xattr& xattr : xattrs) {
-    put_le(out, static_cast<uint16_t>(xattr.name.size()));
-    out += xattr.name;
+    put_long(out, xattr.name);
     put_long(out, xattr.value);
   }
 }
@@ -143,24 +153,24 @@ void put_sections(std::string& out, const Record& record, uint32_t sections) {
   const auto bytes_of = [](const auto& array) {
     return std::string_view(reinterpret_cast<const char*>(array.data()), array.size());
   };
-  if (sections & kSectionWall) put_le(out, record.wall_ns);
-  if (sections & kSectionRoot) put_le(out, record.root.value);
+  if (sections & kSectionWall) put_varint(out, distance_of(record.wall_ns, record.time_ns));
+  if (sections & kSectionRoot) put_varint(out, record.root.value);
   if (sections & kSectionEntry) {
-    put_le(out, record.node.value);
-    put_le(out, record.parent.value);
+    put_varint(out, record.node.value);
+    put_varint(out, record.parent.value);
     put_name(out, record.name);
   }
-  if (sections & kSectionStat) put_stat(out, record.stat);
-  if (sections & kSectionNlink) put_le(out, record.stat.nlink);
-  if (sections & kSectionRdev) put_le(out, record.stat.rdev);
+  if (sections & kSectionStat) put_stat(out, record.stat, record.time_ns);
+  if (sections & kSectionNlink) put_varint(out, record.stat.nlink);
+  if (sections & kSectionRdev) put_varint(out, record.stat.rdev);
   if (sections & kSectionHash) out += bytes_of(record.hash.bytes);
   if (sections & kSectionContent) {
     put_le(out, static_cast<uint8_t>(record.content.kind));
     if (record.content.kind != ContentKind::kEmpty) out += bytes_of(record.content.id.bytes);
   }
-  if (sections & kSectionPrev) put_le(out, record.prev.value);
+  if (sections & kSectionPrev) put_varint(out, record.prev.value);
   if (sections & kSectionFrom) {
-    put_le(out, record.from_parent.value);
+    put_varint(out, record.from_parent.value);
     put_name(out, record.from_name);
   }
   if (sections & kSectionLinkTarget) put_long(out, record.link_target);
@@ -174,52 +184,67 @@ void put_sections(std::string& out, const Record& record, uint32_t sections) {
 size_t size_bound(const Record& record) {
   size_t size = 256 + record.name.size() + record.from_name.size() + record.link_target.size() +
                 record.note.size();
-  for (const Xattr& xattr : record.xattrs) size += 6 + xattr.name.size() + xattr.value.size();
+  for (const Xattr& xattr : record.xattrs) size += 8 + xattr.name.size() + xattr.value.size();
   return size;
 }
 
-void read_head(ByteReader& in, Record& record) {
+uint32_t read_u32(ByteReader& in) { return static_cast<uint32_t>(in.varint(UINT32_MAX)); }
+
+// Returns which sections follow.
+uint32_t read_head(ByteReader& in, Record& record) {
   record.kind = static_cast<RecordKind>(in.le<uint8_t>());
   record.verdict = static_cast<Verdict>(in.le<uint8_t>());
   record.type = static_cast<FileType>(in.le<uint8_t>());
+  const auto sections = in.le<uint16_t>();
+  in.copy_to(record.chain.data(), record.chain.size());
+  record.time_ns = in.le<int64_t>();
+  record.seq.value = in.varint();
+  record.boottime_ns = at_distance(in.varint(), 0);
+  record.boot = read_u32(in);
+  record.flags = read_u32(in);
+  return sections;
 }
 
 std::string read_name(ByteReader& in) { return std::string(in.bytes(in.le<uint8_t>())); }
-std::string read_long(ByteReader& in) { return std::string(in.bytes(in.le<uint32_t>())); }
+std::string read_long(ByteReader& in) { return std::string(in.bytes(in.varint())); }
 
-void read_stat(ByteReader& in, FileStat& stat) {
-  stat.mode = in.le<uint32_t>();
-  stat.size = in.le<uint64_t>();
-  stat.mtime_ns = in.le<int64_t>();
-  stat.ctime_ns = in.le<int64_t>();
-  stat.btime_ns = in.le<int64_t>();
-  stat.inode = in.le<uint64_t>();
-  stat.uid = in.le<uint32_t>();
-  stat.gid = in.le<uint32_t>();
+void read_stat(ByteReader& in, FileStat& stat, int64_t time_ns) {
+  stat.mode = read_u32(in);
+  stat.size = in.varint();
+  stat.ctime_ns = at_distance(in.varint(), time_ns);
+  stat.mtime_ns = at_distance(in.varint(), stat.ctime_ns);
+  stat.btime_ns = at_distance(in.varint(), stat.ctime_ns);
+  stat.inode = in.varint();
+  stat.uid = read_u32(in);
+  stat.gid = read_u32(in);
 }
 
 void read_xattrs(ByteReader& in, std::vector<Xattr>& xattrs) {
-  const auto count = in.le<uint32_t>();
+  const uint64_t count = in.varint();
   // The count is not trusted with memory: the loop ends with the bytes.
-  for (uint32_t i = 0; i < count && !in.failed(); ++i) {
+  for (uint64_t i = 0; i < count && !in.failed(); ++i) {
     Xattr xattr;
-    xattr.name = in.bytes(in.le<uint16_t>());
+    xattr.name = read_long(in);
     xattr.value = read_long(in);
     xattrs.push_back(std::move(xattr));
   }
 }
 
+int64_t read_wall(ByteReader& in, uint32_t sections, int64_t time_ns) {
+  return sections & kSectionWall ? at_distance(in.varint(), time_ns) : time_ns;
+}
+
 void read_sections(ByteReader& in, uint32_t sections, Record& record) {
-  record.wall_ns = sections & kSectionWall ? in.le<int64_t>() : record.time_ns;
-  if (sections & kSectionRoot) record.root.value = in.le<uint64_t>();
+  record.wall_ns = read_wall(in, sections, record.time_ns);
+  if (sections & kSectionRoot) record.root.value = in.varint();
   if (sections & kSectionEntry) {
-    record.node.value = in.le<uint64_t>();
-    record.parent.value = in.le<uint64_t>();
+    record.node.value = in.varint();
+    record.parent.value = in.varint();
     record.name = read_name(in);
   }
-  if (sections & kSectionStat) read_stat(in, record.stat);
-  if (sections & kSectionNlink) record.stat.nlink = in.le<uint32_t>();
-  if (sections & kSectionRdev) record.stat.rdev = in.le<uint64_t>();
+  if (sections & kSectionStat) read_stat(in, record.stat, record.time_ns);
+  if (sections & kSectionNlink) record.stat.nlink = read_u32(in);
+  if (sections & kSectionRdev) record.stat.rdev = in.varint();
   if (sections & kSectionHash) in.copy_to(record.hash.bytes.data(), record.hash.bytes.size());
   if (sections & kSectionContent) {
     record.content.kind = static_cast<ContentKind>(in.le<uint8_t>());
@@ -227,9 +252,9 @@ void read_sections(ByteReader& in, uint32_t sections, Record& record) {
       in.copy_to(record.content.id.bytes.data(), record.content.id.bytes.size());
     }
   }
-  if (sections & kSectionPrev) record.prev.value = in.le<uint64_t>();
+  if (sections & kSectionPrev) record.prev.value = in.varint();
   if (sections & kSectionFrom) {
-    record.from_parent.value = in.le<uint64_t>();
+    record.from_parent.value = in.varint();
     record.from_name = read_name(in);
   }
   if (sections & kSectionLinkTarget) record.link_target = read_long(in);
@@ -269,32 +294,27 @@ Result<std::string> encode_record(const Record& record) {
                           std::to_string(kRecordBytesMax) +
                           " are allowed; its extended attributes or note are too large");
   }
-  set_le(out.data(), static_cast<uint32_t>(out.size()));
+  set_le(out.data(), size_and_version(out.size()));
   return out;
 }
 
 Result<Record> decode_record(std::string_view bytes) {
-  if (bytes.size() < kHeadBytes) return damaged("it is shorter than its head");
+  if (bytes.size() < kRecordBytesMin) return damaged("it is shorter than its head");
   if (bytes.size() > kRecordBytesMax) return damaged("it is larger than any record may be");
   ByteReader in(bytes);
-  if (in.le<uint32_t>() != bytes.size()) return damaged("its size is not the size it states");
-  if (const auto version = in.le<uint8_t>(); version != kRecordVersion) {
+  const auto stated = in.le<uint32_t>();
+  if (const uint32_t version = stated >> 24; version != kRecordVersion) {
     return make_error(ErrorCode::kUnsupported,
                       "a journal record has format version " + std::to_string(version) +
                           ", this program reads version " + std::to_string(kRecordVersion) +
-                          "; it is damaged, or a newer holdfast wrote it");
+                          "; it is damaged, or another version of holdfast wrote it");
+  }
+  if (stated != size_and_version(bytes.size())) {
+    return damaged("its size is not the size it states");
   }
   Record record;
-  read_head(in, record);
-  const auto sections = in.le<uint32_t>();
+  const uint32_t sections = read_head(in, record);
   if (sections & ~kSectionsKnown) return damaged("it has sections that do not exist");
-  record.flags = in.le<uint32_t>();
-  record.seq.value = in.le<uint64_t>();
-  record.time_ns = in.le<int64_t>();
-  record.boottime_ns = in.le<int64_t>();
-  record.boot = in.le<uint32_t>();
-  if (in.le<uint32_t>() != 0) return damaged("its reserved bytes are not zero");
-  in.copy_to(record.chain.data(), record.chain.size());
   read_sections(in, sections, record);
   if (in.failed()) return damaged("it ends inside a section");
   if (in.left() != 0) return damaged("bytes follow its last section");
@@ -304,11 +324,35 @@ Result<Record> decode_record(std::string_view bytes) {
   return record;
 }
 
+std::optional<int64_t> peek_time(std::string_view bytes) {
+  if (bytes.size() < kRecordBytesMin) return std::nullopt;
+  return get_le<int64_t>(bytes.data() + kTimeOffset);
+}
+
+std::optional<int64_t> peek_wall(std::string_view bytes) {
+  const auto time_ns = peek_time(bytes);
+  if (!time_ns) return std::nullopt;
+  const uint32_t sections = get_le<uint16_t>(bytes.data() + kSectionsOffset);
+  ByteReader in(bytes.substr(kHeadBytes));
+  for (int i = 0; i < 4; ++i) in.varint();  // sequence, boottime, boot, flags
+  const int64_t wall_ns = read_wall(in, sections, *time_ns);
+  return in.failed() ? std::nullopt : std::optional(wall_ns);
+}
+
+std::optional<std::pair<RecordKind, Verdict>> peek_kind(std::string_view bytes) {
+  if (bytes.size() < kRecordBytesMin) return std::nullopt;
+  const auto kind = static_cast<uint8_t>(bytes[kKindOffset]);
+  const auto verdict = static_cast<uint8_t>(bytes[kKindOffset + 1]);
+  if (kind == 0 || kind > kKindLast || verdict > kVerdictLast) return std::nullopt;
+  return std::pair(static_cast<RecordKind>(kind), static_cast<Verdict>(verdict));
+}
+
 Result<std::vector<std::string_view>> split_records(std::string_view batch) {
   std::vector<std::string_view> records;
   while (!batch.empty()) {
-    const size_t size = batch.size() < kHeadBytes ? 0 : get_le<uint32_t>(batch.data());
-    if (size < kHeadBytes || size > kRecordBytesMax || size > batch.size()) {
+    size_t size = batch.size() < kRecordBytesMin ? 0 : get_le<uint32_t>(batch.data());
+    size &= 0xffffff;  // the version is above it
+    if (size < kRecordBytesMin || size > kRecordBytesMax || size > batch.size()) {
       return make_error(ErrorCode::kDamaged, "a journal batch is damaged: record " +
                                                  std::to_string(records.size() + 1) +
                                                  " has a size that does not fit");

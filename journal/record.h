@@ -156,9 +156,10 @@ struct Record {
   bool operator==(const Record&) const = default;
 };
 
-// Fixed little-endian form. encode() leaves room for the chain inside; the chain covers all other
-// bytes.
-inline constexpr uint8_t kRecordVersion = 1;
+// A fixed head, then numbers that take as few bytes as they need. encode() leaves room for the
+// chain inside; the chain covers all other bytes.
+inline constexpr uint8_t kRecordVersion = 2;
+inline constexpr size_t kRecordBytesMin = 37;
 inline constexpr size_t kRecordBytesMax = 1u << 20;  // larger is refused, both ways
 // Fails where it would exceed kRecordBytesMax (a file with a megabyte of xattrs).
 Result<std::string> encode_record(const Record& record);
@@ -167,11 +168,15 @@ Result<std::string> encode_record(const Record& record);
 Result<Record> decode_record(std::string_view bytes);
 // The bytes a chain link covers (the encoded record with its chain zeroed), and where the chain
 // stands.
-inline constexpr size_t kRecordChainOffset = 48;
+inline constexpr size_t kRecordChainOffset = 9;
 // Splits a batch (concatenated records) into views; fails on a bad size.
 Result<std::vector<std::string_view>> split_records(std::string_view batch);
 // Whether `name` can be one path component: the check that keeps "../" and "/" of a damaged record
 // inside the target.
 bool is_safe_name(std::string_view name);
+// What the beginning of an encoded record says, without decoding the rest.
+std::optional<int64_t> peek_time(std::string_view bytes);
+std::optional<int64_t> peek_wall(std::string_view bytes);
+std::optional<std::pair<RecordKind, Verdict>> peek_kind(std::string_view bytes);
 
 }  // namespace holdfast

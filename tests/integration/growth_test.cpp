@@ -21,6 +21,8 @@
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/lmdb.h"
+#include "journal/keys.h"
+#include "journal/record.h"
 #include "tests/support/watched.h"
 
 namespace holdfast {
@@ -284,7 +286,7 @@ TEST_CASE("at the last sequence the journal ends with an error, and stays readab
   constexpr uint64_t kLast = INT64_MAX;
   {
     // As if so many records had been written: the head begins with its sequence and has the chain
-    // at offset 24, the newest record has them at 16 and 48 (docs/formats/).
+    // at offset 24 (docs/formats/journal.md).
     const TestJson header = TestJson::parse(read_file(holdfast.state() + "/repository"));
     ChunkKey chain_key{};
     const std::string hex = header.at("key");
@@ -300,19 +302,16 @@ TEST_CASE("at the last sequence the journal ends with an error, and stays readab
     auto txn = (*env)->begin_write();
     REQUIRE(txn.ok());
     std::string head((*txn)->get(*meta, "head")->value());
-    std::string key, newest;
-    put_be64(key, get_le<uint64_t>(head.data()));
-    newest = (*txn)->get(*records, key)->value();
+    const Sequence last{get_le<uint64_t>(head.data())};
+    auto newest = decode_record((*txn)->get(*records, record_key(last))->value());
+    REQUIRE(newest.ok());
     set_le(head.data(), kLast - 8);
-    set_le(newest.data() + 16, kLast - 8);
-    const std::string before = newest.substr(48, 16);
-    std::fill_n(newest.begin() + 48, 16, '\0');
-    const auto chain = chain_link(chain_key, before, newest);
-    std::copy(chain.begin(), chain.end(), newest.begin() + 48);
-    std::copy(chain.begin(), chain.end(), head.begin() + 24);
-    key.clear();
-    put_be64(key, kLast - 8);
-    REQUIRE((*txn)->put(*records, key, newest).ok());
+    newest->seq.value = kLast - 8;
+    const std::string before(newest->chain.begin(), newest->chain.end());
+    newest->chain = {};
+    newest->chain = chain_link(chain_key, before, *encode_record(*newest));
+    std::copy(newest->chain.begin(), newest->chain.end(), head.begin() + 24);
+    REQUIRE((*txn)->put(*records, record_key(newest->seq), *encode_record(*newest)).ok());
     REQUIRE((*txn)->put(*meta, "head", head).ok());
     REQUIRE((*txn)->commit().ok());
   }
