@@ -81,11 +81,11 @@ Status NodeApply::write() {
   TRY(txn_.put(journal_.versions_, version_key(record_.node, record_.seq), {}));
   if (loses_name_ || ends_unknown_name_) {
     const Key key = entry_key(ended_parent(record_), ended_name(record_), record_.seq);
-    TRY(txn_.put(journal_.entries_, key, view_of(entry_value({}))));
+    TRY(txn_.put(journal_.entries_, key, entry_value({})));
   }
   if (makes_name(record_)) {
     const Key key = entry_key(record_.parent, record_.name, record_.seq);
-    TRY(txn_.put(journal_.entries_, key, view_of(entry_value({record_.node, record_.type}))));
+    TRY(txn_.put(journal_.entries_, key, entry_value({record_.node, record_.type})));
   }
   if (victim_.value != 0) TRY(drop_name(victim_));
   TRY(write_counts());
@@ -112,7 +112,7 @@ Result<std::optional<InodeValue>> NodeApply::inode_row(const InodeRef& ref) cons
 Status NodeApply::put_inode_row(const InodeRef& ref, uint32_t names) {
   const Key key = inode_key(ref.root, ref.inode);
   if (names == 0) return txn_.remove(journal_.inodes_, key);
-  return txn_.put(journal_.inodes_, key, view_of(inode_value({record_.node, names})));
+  return txn_.put(journal_.inodes_, key, inode_value({record_.node, names}));
 }
 
 // The node loses a name to another one; its row stays where another node has taken the inode over.
@@ -128,7 +128,7 @@ Status NodeApply::drop_name(NodeId node) {
   if (!row || row->node != node) return {};
   const Key key = inode_key(ref.root, ref.inode);
   if (row->names <= 1) return txn_.remove(journal_.inodes_, key);
-  return txn_.put(journal_.inodes_, key, view_of(inode_value({node, row->names - 1})));
+  return txn_.put(journal_.inodes_, key, inode_value({node, row->names - 1}));
 }
 
 Status NodeApply::update_inode() {

@@ -59,10 +59,11 @@ Status JournalCheck::check_records() {
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn_, journal_.records_));
   TRY_ASSIGN(bool more, cursor.first());
   while (more && !full()) {
-    if (cursor.key().size() != 8) {
+    const auto seq = parse_record_key(cursor.key());
+    if (!seq) {
       found("table records: the key " + printable(cursor.key()) + " is no sequence number");
     } else {
-      TRY(check_record(Sequence{get_be64(cursor.key().data())}, cursor.value()));
+      TRY(check_record(*seq, cursor.value()));
     }
     TRY_ASSIGN(more, cursor.next());
   }

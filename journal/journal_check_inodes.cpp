@@ -19,13 +19,13 @@ Status JournalCheck::check_inodes() {
 }
 
 Status JournalCheck::check_inode_row(std::string_view key, std::string_view value) {
+  const auto where_it_is = parse_inode_key(key);
   const auto row = parse_inode_value(value);
-  if (key.size() != 16 || !row) {
+  if (!where_it_is || !row) {
     found("table inodes: the row " + printable(key) + " is damaged");
     return {};
   }
-  const NodeId root{get_be64(key.data())};
-  const uint64_t inode = get_be64(key.data() + 8);
+  const auto& [root, inode] = *where_it_is;
   const std::string where =
       "table inodes: inode " + std::to_string(inode) + " of root " + std::to_string(root.value);
   const auto version = journal_.version(txn_, row->node, kLatest);
@@ -50,15 +50,13 @@ Status JournalCheck::check_inode_row(std::string_view key, std::string_view valu
 Status JournalCheck::check_live_names() {
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn_, journal_.entries_));
   TRY_ASSIGN(bool more, cursor.first());
-  std::string_view name_key;  // of the row before: parent, name, 0
-  std::optional<EntryKey> key;
+  std::optional<EntryKey> key;  // of the row before
   std::optional<EntryValue> value;
   while (more && !full()) {
-    const std::string_view now = cursor.key();
-    const std::string_view now_name = now.substr(0, now.size() < 8 ? 0 : now.size() - 8);
-    if (key && value && now_name != name_key) TRY(check_live_name(*key, *value));
-    name_key = now_name;
-    key = parse_entry_key(now);
+    const auto now = parse_entry_key(cursor.key());
+    const bool same_name = key && now && now->parent == key->parent && now->name == key->name;
+    if (key && value && !same_name) TRY(check_live_name(*key, *value));
+    key = now;
     value = parse_entry_value(cursor.value());
     TRY_ASSIGN(more, cursor.next());
   }

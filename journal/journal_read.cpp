@@ -108,7 +108,7 @@ Status Journal::for_each_entry_after(const LmdbTxn& txn, NodeId parent, std::str
                                      Sequence at,
                                      const std::function<Visit(const Entry&)>& visit) const {
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, entries_));
-  const Key from = after.empty() ? Key().u64(parent.value) : after_name(parent, after);
+  const Key from = after.empty() ? directory_prefix(parent) : after_name(parent, after);
   TRY_ASSIGN(const bool found, cursor.seek_at_or_after(from));
   EntryRow row;
   Entry entry;
@@ -195,7 +195,7 @@ Status Journal::for_each_span(
     const LmdbTxn& txn, NodeId parent,
     const std::function<Visit(std::string_view name, const NameSpan&)>& visit) const {
   TRY_ASSIGN(Cursor cursor, Cursor::open(txn, entries_));
-  TRY_ASSIGN(bool found, cursor.seek_at_or_after(Key().u64(parent.value)));
+  TRY_ASSIGN(bool found, cursor.seek_at_or_after(directory_prefix(parent)));
   EntryRow row, next;
   TRY(load(cursor, found, parent, row));
   while (row.there) {
@@ -319,8 +319,9 @@ Status Journal::for_each_record_between(const LmdbTxn& txn, Sequence first, Sequ
   TRY_ASSIGN(bool found, backwards ? cursor.seek_at_or_before(record_key(last))
                                    : cursor.seek_at_or_after(record_key(first)));
   while (found) {
-    if (cursor.key().size() != 8) return damaged_row("records", "some key");
-    const Sequence seq{get_be64(cursor.key().data())};
+    const auto key = parse_record_key(cursor.key());
+    if (!key) return damaged_row("records", "some key");
+    const Sequence seq = *key;
     if (seq < first || seq > last) return {};
     const auto word = peek_kind(cursor.value());
     // What cannot be peeked at is decoded, which says what is wrong with it.

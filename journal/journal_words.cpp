@@ -120,10 +120,9 @@ Status Journal::recount(WriteTxn& txn) const {
     const auto key = parse_entry_key(cursor.key());
     const auto value = parse_entry_value(cursor.value());
     if (!key || !value) return damaged_row("entries", printable(cursor.key()));
-    const std::string name(cursor.key().substr(0, cursor.key().size() - 8));
+    const Key prefix = name_prefix(key->parent, key->name);
     TRY_ASSIGN(more, cursor.next());
-    const bool newest =
-        !more || !cursor.key().starts_with(name) || cursor.key().size() != name.size() + 8;
+    const bool newest = !more || !cursor.key().starts_with(prefix.view());
     if (!newest || value->node.value == 0 || value->type == FileType::kDir) continue;
     TRY_ASSIGN(const auto seq, version_seq(txn, value->node, kLatest));
     if (!seq) return damaged_row("versions", "node " + std::to_string(value->node.value));

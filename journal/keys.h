@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -13,7 +14,40 @@
 
 namespace holdfast {
 
-// A key under construction. Large enough for the longest: an entry's (8 + 255 + 1 + 8).
+// A number as keys have it (docs/formats/journal.md): as many bits set at the top of the first byte
+// as bytes follow it, then the number, big-endian. 1 to 9 bytes, as few as it takes; the bytes sort
+// as the numbers do, and no number's bytes begin another's.
+inline constexpr size_t kNumberBytesMax = 9;
+inline size_t put_number(char* at, uint64_t value) {
+  size_t more = 0;
+  while (more < 8 && value >> (7 * (more + 1)) != 0) ++more;
+  char bytes[8];
+  set_le(bytes, __builtin_bswap64(value));
+  at[0] = static_cast<char>(0xff00u >> more);
+  if (more == 8) {
+    std::memcpy(at + 1, bytes, 8);
+    return 9;
+  }
+  const char first = at[0];
+  std::memcpy(at, bytes + 7 - more, more + 1);
+  at[0] = static_cast<char>(at[0] | first);
+  return more + 1;
+}
+// Takes a number from the front of `bytes`; nullopt where there is none, or it is longer than it
+// has to be.
+inline std::optional<uint64_t> take_number(std::string_view& bytes) {
+  if (bytes.empty()) return std::nullopt;
+  const auto first = static_cast<uint8_t>(bytes[0]);
+  const auto more = static_cast<size_t>(std::countl_one(first));
+  if (bytes.size() <= more) return std::nullopt;
+  uint64_t value = first & (0x7fu >> more);
+  for (size_t i = 1; i <= more; ++i) value = value << 8 | static_cast<uint8_t>(bytes[i]);
+  if (more > 0 && value >> (7 * more) == 0) return std::nullopt;
+  bytes.remove_prefix(more + 1);
+  return value;
+}
+
+// A key under construction. Large enough for the longest: an entry's (9 + 255 + 1 + 9).
 class Key {
  public:
   Key& u64(uint64_t value) {
@@ -24,6 +58,10 @@ class Key {
   Key& u32(uint32_t value) {
     set_le(data_ + size_, __builtin_bswap32(value));
     size_ += sizeof value;
+    return *this;
+  }
+  Key& number(uint64_t value) {
+    size_ += put_number(data_ + size_, value);
     return *this;
   }
   // Signed numbers sort when their sign bit is turned over.
@@ -46,20 +84,27 @@ class Key {
   size_t size_ = 0;
 };
 
-inline Key record_key(Sequence seq) { return Key().u64(seq.value); }
-inline Key version_key(NodeId node, Sequence seq) { return Key().u64(node.value).u64(seq.value); }
-inline Key inode_key(NodeId root, uint64_t inode) { return Key().u64(root.value).u64(inode); }
+inline Key record_key(Sequence seq) { return Key().number(seq.value); }
+inline std::optional<Sequence> parse_record_key(std::string_view key) {
+  const auto seq = take_number(key);
+  return seq && key.empty() ? std::optional(Sequence{*seq}) : std::nullopt;
+}
+inline Key version_key(NodeId node, Sequence seq) {
+  return Key().number(node.value).number(seq.value);
+}
+inline Key inode_key(NodeId root, uint64_t inode) { return Key().number(root.value).number(inode); }
 inline Key time_key(int64_t time_ns) { return Key().i64(time_ns); }
 // What all keys of one name start with; names hold no NUL, so nothing else starts with it.
+inline Key directory_prefix(NodeId parent) { return Key().number(parent.value); }
 inline Key name_prefix(NodeId parent, std::string_view name) {
-  return Key().u64(parent.value).bytes(name).byte('\0');
+  return directory_prefix(parent).bytes(name).byte('\0');
 }
 inline Key entry_key(NodeId parent, std::string_view name, Sequence seq) {
-  return name_prefix(parent, name).u64(seq.value);
+  return name_prefix(parent, name).number(seq.value);
 }
 // Above every key of this name, at or below every key of the next.
 inline Key after_name(NodeId parent, std::string_view name) {
-  return Key().u64(parent.value).bytes(name).byte('\1');
+  return directory_prefix(parent).bytes(name).byte('\1');
 }
 
 inline int64_t get_time(const char* at) {
@@ -72,12 +117,14 @@ struct EntryKey {
   Sequence seq;
 };
 inline std::optional<EntryKey> parse_entry_key(std::string_view key) {
-  if (key.size() < 8 + 1 + 1 + 8) return std::nullopt;
-  const size_t name_size = key.size() - 17;
-  EntryKey entry{NodeId{get_be64(key.data())}, key.substr(8, name_size),
-                 Sequence{get_be64(key.data() + 9 + name_size)}};
-  if (key[8 + name_size] != '\0' || !is_safe_name(entry.name)) return std::nullopt;
-  return entry;
+  const auto parent = take_number(key);
+  const size_t name_size = parent ? key.find('\0') : std::string_view::npos;
+  if (name_size == std::string_view::npos) return std::nullopt;
+  const std::string_view name = key.substr(0, name_size);
+  key.remove_prefix(name_size + 1);
+  const auto seq = take_number(key);
+  if (!seq || !key.empty() || !is_safe_name(name)) return std::nullopt;
+  return EntryKey{NodeId{*parent}, name, Sequence{*seq}};
 }
 
 struct EntryValue {
@@ -85,18 +132,34 @@ struct EntryValue {
   FileType type = FileType::kFile;
   bool operator==(const EntryValue&) const = default;
 };
-inline constexpr size_t kEntryValueBytes = 9;
-inline std::array<char, kEntryValueBytes> entry_value(const EntryValue& value) {
-  std::array<char, kEntryValueBytes> bytes;
-  set_le(bytes.data(), value.node.value);
-  bytes[8] = static_cast<char>(value.node.value == 0 ? 0 : static_cast<uint8_t>(value.type));
-  return bytes;
+// The bytes of a row's value under construction.
+class RowValue {
+ public:
+  RowValue& number(uint64_t value) {
+    size_ += put_number(data_ + size_, value);
+    return *this;
+  }
+  RowValue& byte(uint8_t value) {
+    data_[size_++] = static_cast<char>(value);
+    return *this;
+  }
+  std::string_view view() const { return {data_, size_}; }
+  operator std::string_view() const { return view(); }
+
+ private:
+  char data_[2 * kNumberBytesMax];
+  size_t size_ = 0;
+};
+inline RowValue entry_value(const EntryValue& value) {
+  const bool leads = value.node.value != 0;
+  return RowValue().number(value.node.value).byte(leads ? static_cast<uint8_t>(value.type) : 0);
 }
 inline std::optional<EntryValue> parse_entry_value(std::string_view bytes) {
-  if (bytes.size() != kEntryValueBytes) return std::nullopt;
+  const auto node = take_number(bytes);
+  if (!node || bytes.size() != 1) return std::nullopt;
+  const auto type = static_cast<uint8_t>(bytes[0]);
   EntryValue value;
-  value.node.value = get_le<uint64_t>(bytes.data());
-  const auto type = static_cast<uint8_t>(bytes[8]);
+  value.node.value = *node;
   if (value.node.value == 0) return type == 0 ? std::optional(value) : std::nullopt;
   if (type == 0 || type > static_cast<uint8_t>(FileType::kBlock)) return std::nullopt;
   value.type = static_cast<FileType>(type);
@@ -108,24 +171,34 @@ struct VersionKey {
   Sequence seq;
 };
 inline std::optional<VersionKey> parse_version_key(std::string_view key) {
-  if (key.size() != 16) return std::nullopt;
-  return VersionKey{NodeId{get_be64(key.data())}, Sequence{get_be64(key.data() + 8)}};
+  const auto node = take_number(key);
+  const auto seq = node ? take_number(key) : std::nullopt;
+  if (!seq || !key.empty()) return std::nullopt;
+  return VersionKey{NodeId{*node}, Sequence{*seq}};
 }
 
+struct InodeKey {
+  NodeId root;
+  uint64_t inode = 0;
+};
+inline std::optional<InodeKey> parse_inode_key(std::string_view key) {
+  const auto root = take_number(key);
+  const auto inode = root ? take_number(key) : std::nullopt;
+  if (!inode || !key.empty()) return std::nullopt;
+  return InodeKey{NodeId{*root}, *inode};
+}
 struct InodeValue {
   NodeId node;
   uint32_t names = 0;
 };
-inline constexpr size_t kInodeValueBytes = 12;
-inline std::array<char, kInodeValueBytes> inode_value(const InodeValue& value) {
-  std::array<char, kInodeValueBytes> bytes;
-  set_le(bytes.data(), value.node.value);
-  set_le(bytes.data() + 8, value.names);
-  return bytes;
+inline RowValue inode_value(const InodeValue& value) {
+  return RowValue().number(value.node.value).number(value.names);
 }
 inline std::optional<InodeValue> parse_inode_value(std::string_view bytes) {
-  if (bytes.size() != kInodeValueBytes) return std::nullopt;
-  return InodeValue{NodeId{get_le<uint64_t>(bytes.data())}, get_le<uint32_t>(bytes.data() + 8)};
+  const auto node = take_number(bytes);
+  const auto names = node ? take_number(bytes) : std::nullopt;
+  if (!names || *names > UINT32_MAX || !bytes.empty()) return std::nullopt;
+  return InodeValue{NodeId{*node}, static_cast<uint32_t>(*names)};
 }
 
 // One row of `times`.
@@ -170,7 +243,7 @@ inline Key lost_key(const ChunkId& id) {
   return Key().bytes(kMetaLost).bytes(
       {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()});
 }
-inline constexpr uint32_t kJournalFormat = 1;
+inline constexpr uint32_t kJournalFormat = 2;
 
 template <size_t N>
 std::string_view view_of(const std::array<char, N>& bytes) {

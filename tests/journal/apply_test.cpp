@@ -348,12 +348,12 @@ TEST_CASE_METHOD(JournalFixture, "snapshots are taken, found and removed", "[jou
 }
 
 TEST_CASE_METHOD(JournalFixture, "a journal of a newer format is left alone", "[journal]") {
-  must(journal->put_meta(write(), "format", std::string("\x02\0\0\0", 4)));
+  must(journal->put_meta(write(), "format", std::string("\x03\0\0\0", 4)));
   commit();
   const auto reopened = Journal::open(*env, test_key());
   REQUIRE_FALSE(reopened.ok());
   REQUIRE(reopened.error().code == ErrorCode::kUnsupported);
-  REQUIRE(reopened.error().message.find("format 2") != std::string::npos);
+  REQUIRE(reopened.error().message.find("format 3") != std::string::npos);
 }
 
 TEST_CASE_METHOD(JournalFixture, "extended attributes are sorted on the way in", "[journal]") {

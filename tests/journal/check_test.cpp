@@ -70,7 +70,7 @@ TEST_CASE_METHOD(CheckFixture, "every flipped byte of every record is found", "[
     for (size_t i = 0; i < value.size(); ++i) {
       std::string damaged = value;
       damaged[i] = static_cast<char>(damaged[i] ^ 0x10);
-      INFO("byte " << i << " of record " << get_be64(key.data()));
+      INFO("byte " << i << " of record " << parse_record_key(key)->value);
       REQUIRE_FALSE(after([&](WriteTxn& open) { must(open.put(records, key, damaged)); }).empty());
     }
   }
@@ -111,7 +111,7 @@ TEST_CASE_METHOD(CheckFixture, "rows that no record explains are found and named
     const Dbi dbi = table(name);
     return [dbi, key, value](WriteTxn& open) { must(open.put(dbi, key, value)); };
   };
-  const std::string entry(view_of(entry_value({file, FileType::kFile})));
+  const std::string entry(entry_value({file, FileType::kFile}).view());
   require_found("no record explains 'ghost'",
                 with_row("entries", entry_key(root, "ghost", Sequence{3}), entry));
   require_found("no record explains 'moved'",
@@ -119,13 +119,13 @@ TEST_CASE_METHOD(CheckFixture, "rows that no record explains are found and named
   require_found("no record explains node 99", with_row("versions", version_key({99}, {3}), ""));
   require_found("no record explains node 3", with_row("versions", version_key(file, {3}), ""));
   require_found("which has no record", with_row("inodes", inode_key(root, 77),
-                                                std::string(view_of(inode_value({{99}, 1})))));
+                                                std::string(inode_value({{99}, 1}).view())));
   require_found(
       "whose newest record has inode 21",
-      with_row("inodes", inode_key(root, 77), std::string(view_of(inode_value({file, 1})))));
+      with_row("inodes", inode_key(root, 77), std::string(inode_value({file, 1}).view())));
   require_found(
       "counts 5 names, the entries have 2",
-      with_row("inodes", inode_key(root, 21), std::string(view_of(inode_value({file, 5})))));
+      with_row("inodes", inode_key(root, 21), std::string(inode_value({file, 5}).view())));
   require_found("no record explains the row of 'other'",
                 with_row("snapshots", Key().bytes("other"), std::string(24, '\0')));
   require_found("no record explains the row of 9", with_row("roots", Key().u64(9), "\1x/y"));
