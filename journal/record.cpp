@@ -324,6 +324,13 @@ Result<Record> decode_record(std::string_view bytes) {
   return record;
 }
 
+std::optional<Sequence> peek_sequence(std::string_view bytes) {
+  if (bytes.size() < kRecordBytesMin) return std::nullopt;
+  ByteReader in(bytes.substr(kHeadBytes));
+  const Sequence seq{in.varint()};
+  return in.failed() ? std::nullopt : std::optional(seq);
+}
+
 std::optional<int64_t> peek_time(std::string_view bytes) {
   if (bytes.size() < kRecordBytesMin) return std::nullopt;
   return get_le<int64_t>(bytes.data() + kTimeOffset);

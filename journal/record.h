@@ -175,6 +175,7 @@ Result<std::vector<std::string_view>> split_records(std::string_view batch);
 // inside the target.
 bool is_safe_name(std::string_view name);
 // What the beginning of an encoded record says, without decoding the rest.
+std::optional<Sequence> peek_sequence(std::string_view bytes);
 std::optional<int64_t> peek_time(std::string_view bytes);
 std::optional<int64_t> peek_wall(std::string_view bytes);
 std::optional<std::pair<RecordKind, Verdict>> peek_kind(std::string_view bytes);

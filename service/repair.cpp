@@ -22,7 +22,6 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kBatchRecordsBytesMax = 16 << 20;  // of records that fill a hole, in one batch
-constexpr size_t kChainOffset = 48;                 // docs/formats/record.md
 
 // The journal as it was before the repair, as far as it can be read.
 class OldJournal {
@@ -99,13 +98,13 @@ Status OldJournal::check(std::vector<std::string>& found) const {
 
 bool OldJournal::chained(const std::string& before, std::string record) const {
   std::array<uint8_t, 16> chain{};
-  if (record.size() < kChainOffset + chain.size()) return false;
-  std::copy_n(record.begin() + kChainOffset, chain.size(), chain.begin());
-  std::fill_n(record.begin() + kChainOffset, chain.size(), '\0');
+  if (record.size() < kRecordChainOffset + chain.size()) return false;
+  std::copy_n(record.begin() + kRecordChainOffset, chain.size(), chain.begin());
+  std::fill_n(record.begin() + kRecordChainOffset, chain.size(), '\0');
   const std::string none(chain.size(), '\0');
-  const std::string_view link = before.empty()
-                                    ? std::string_view(none)
-                                    : std::string_view(before).substr(kChainOffset, chain.size());
+  const std::string_view link =
+      before.empty() ? std::string_view(none)
+                     : std::string_view(before).substr(kRecordChainOffset, chain.size());
   return chain_link(info_.key, link, record) == chain;
 }
 

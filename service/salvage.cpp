@@ -19,7 +19,6 @@ namespace holdfast {
 namespace {
 
 constexpr const char* kMisplaced = ".misplaced";
-constexpr size_t kSequenceOffset = 16;  // of a record's head (docs/formats/record.md)
 
 Error damaged(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
 
@@ -98,8 +97,9 @@ Status Salvager::take_records(const DecodedFrame& frame, uint64_t at, SoundFrame
   for (const std::string_view batch : batches) {
     TRY_ASSIGN(const auto records, split_records(batch));
     for (const std::string_view record : records) {
-      if (record.size() < kSequenceOffset + 8) return damaged("a record is too short");
-      sound.last.value = get_le<uint64_t>(record.data() + kSequenceOffset);
+      const auto seq = peek_sequence(record);
+      if (!seq) return damaged("a record has no sequence");
+      sound.last = *seq;
       if (sound.first.value == 0) sound.first = sound.last;
     }
   }

@@ -16,6 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(encoded.ok());
     CHECK(*encoded == bytes);
     CHECK(peek_time(bytes) == record->time_ns && peek_wall(bytes) == record->wall_ns);
+    CHECK(peek_sequence(bytes) == record->seq);
     CHECK(peek_kind(bytes) == std::pair(record->kind, record->verdict));
   }
   (void)peek_wall(bytes);

@@ -227,10 +227,12 @@ TEST_CASE("the beginning of a record can be read by itself", "[record]") {
   for (const int64_t wall_ns : {record.time_ns, record.time_ns - 5, int64_t{-1}, INT64_MIN}) {
     record.wall_ns = wall_ns;
     const std::string bytes = must(encode_record(record));
+    REQUIRE(peek_sequence(bytes) == record.seq);
     REQUIRE(peek_time(bytes) == record.time_ns);
     REQUIRE(peek_wall(bytes) == wall_ns);
     REQUIRE(peek_kind(bytes) == std::pair(record.kind, record.verdict));
     for (size_t size = 0; size < kRecordBytesMin; ++size) {
+      REQUIRE_FALSE(peek_sequence(bytes.substr(0, size)).has_value());
       REQUIRE_FALSE(peek_time(bytes.substr(0, size)).has_value());
       REQUIRE_FALSE(peek_wall(bytes.substr(0, size)).has_value());
       REQUIRE_FALSE(peek_kind(bytes.substr(0, size)).has_value());
