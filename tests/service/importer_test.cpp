@@ -15,10 +15,6 @@ namespace {
 
 constexpr unsigned kFiles = 21'000;  // more than two batches of an import
 
-class Silent final : public Log {
-  void write(LogLevel, std::string_view) override {}
-};
-
 // Gives up at its Nth call of the engine, as a process does that is killed.
 class Ended final : public Gate {
  public:
@@ -74,7 +70,7 @@ struct Opened {
     });
   }
   SystemClock clock;
-  Silent log;
+  NullLog log;
   std::unique_ptr<State> state;
   DirectGate gate{*state, clock, log};
 };
