@@ -27,11 +27,18 @@ std::optional<Journal::HeadRow> Journal::HeadRow::decode(std::string_view bytes)
   return row;
 }
 
+namespace {
+constexpr const char* kAdvice =
+    "; stop the service and run holdfast rebuild, which makes the journal anew from the packs";
+}
+
 Error damaged_row(const char* table, const std::string& key) {
   return make_error(ErrorCode::kDamaged, std::string("the journal's table ") + table +
-                                             " is damaged at " + key +
-                                             "; stop the service and run holdfast rebuild, which "
-                                             "makes the journal anew from the packs");
+                                             " is damaged at " + key + kAdvice);
+}
+
+Error damaged_record(Sequence seq, const Error& why) {
+  return make_error(why.code, "reading record " + at_seq(seq) + ": " + why.message + kAdvice);
 }
 
 std::string at_seq(Sequence seq) { return "@" + std::to_string(seq.value); }

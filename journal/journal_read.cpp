@@ -72,7 +72,7 @@ Result<std::string_view> Journal::record_bytes(const LmdbTxn& txn, Sequence seq)
 Result<Record> Journal::record(const LmdbTxn& txn, Sequence seq) const {
   TRY_ASSIGN(const auto bytes, record_bytes(txn, seq));
   auto record = decode_record(bytes);
-  if (!record.ok()) return record.error().in("reading record " + at_seq(seq));
+  if (!record.ok()) return damaged_record(seq, record.error());
   if (record->seq != seq) return damaged_row("records", at_seq(seq));
   return record;
 }
@@ -327,7 +327,7 @@ Status Journal::for_each_record_between(const LmdbTxn& txn, Sequence first, Sequ
     // What cannot be peeked at is decoded, which says what is wrong with it.
     if (!wanted || !word || wanted(word->first, word->second)) {
       auto decoded = decode_record(cursor.value());
-      if (!decoded.ok()) return decoded.error().in("reading record " + at_seq(seq));
+      if (!decoded.ok()) return damaged_record(seq, decoded.error());
       if (decoded->seq != seq) return damaged_row("records", at_seq(seq));
       if (visit(*decoded) == Visit::kStop) return {};
     }
