@@ -186,7 +186,7 @@ TEST_CASE("restore does what its options say", "[basics]") {
     REQUIRE(differences(before, read_tree(w.root)) == "");
     const auto undo = done.at("undo").get<std::string>();
     REQUIRE_THAT(undo, Catch::StartsWith("holdfast "));
-    run_tool({"sh", "-c", HOLDFAST_BINARY + undo.substr(8)});
+    run_tool({"sh", "-c", holdfast_binary() + undo.substr(8)});
     REQUIRE(differences(changed, read_tree(w.root)) == "");
   }
   SECTION("in place without --delete leaves what came later") {
@@ -225,7 +225,7 @@ TEST_CASE("restore does what its options say", "[basics]") {
 TEST_CASE("log --follow prints what happens while it runs", "[basics]") {
   Watched w;
   Command command;
-  command.args = {HOLDFAST_BINARY, "--state", w.holdfast.state(), "log", "--follow", "--json"};
+  command.args = {holdfast_binary(), "--state", w.holdfast.state(), "log", "--follow", "--json"};
   Process follower(command);
   REQUIRE(follower.wait_for_output("notes.txt"));  // it has printed the past and listens
   write_file(w.root + "/while-following.txt", "new");

@@ -21,10 +21,11 @@ constexpr int64_t kSecond = 1'000'000'000;
 
 // Where Debian's package libfaketime has it; "" says in the output why the test is left out.
 std::string faketime_library() {
-#ifdef HOLDFAST_BINARY_SANITIZED
-  WARN("left out: a sanitizer's runtime must come first, and does not bear libfaketime before it");
-  return "";
-#else
+  if (binary_is_sanitized()) {
+    WARN(
+        "left out: a sanitizer's runtime must come first, and does not bear libfaketime before it");
+    return "";
+  }
   for (const char* dir : {"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"}) {
     const std::string path = std::string(dir) + "/faketime/libfaketimeMT.so.1";
     if (exists(path)) return path;
@@ -34,7 +35,6 @@ std::string faketime_library() {
   }
   WARN("left out: libfaketime is not installed (Debian's package faketime)");
   return "";
-#endif
 }
 
 // A wall clock that the service sees, and that a test sets.

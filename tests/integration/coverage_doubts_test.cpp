@@ -113,7 +113,7 @@ TEST_CASE("a root that goes with a directory above it is missed before anybody a
   holdfast.start({"data=" + root});
   holdfast.flush();
   Command command;
-  command.args = {HOLDFAST_BINARY, "--state", holdfast.state(), "log", "--follow"};
+  command.args = {holdfast_binary(), "--state", holdfast.state(), "log", "--follow"};
   Process follower(command);
   REQUIRE(follower.wait_for_output("file"));
   rename_path(work.path("above"), work.path("aside"));

@@ -202,7 +202,7 @@ TEST_CASE("directories beyond the watch limit are polled alone, and watched when
                   "echo 12 > /proc/sys/user/max_inotify_watches && \"$0\" --state \"$1\" watch "
                   "data=\"$2\" & child=$!; trap 'kill $child' TERM; cat \"$3\" > "
                   "/proc/sys/user/max_inotify_watches; wait; wait",
-                  HOLDFAST_BINARY,
+                  holdfast_binary(),
                   work.path("state"),
                   root,
                   limit_file};
@@ -244,7 +244,7 @@ TEST_CASE("without an inotify instance a root is polled, and says how to get one
                   "-c",
                   "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" --state \"$1\" "
                   "watch data=\"$2\"",
-                  HOLDFAST_BINARY,
+                  holdfast_binary(),
                   work.path("state"),
                   root};
   Process service(command);
@@ -274,7 +274,7 @@ TEST_CASE("a root is watched as soon as there is one inotify instance", "[covera
                   "echo 0 > /proc/sys/user/max_inotify_instances && \"$0\" --state \"$1\" watch "
                   "data=\"$2\" & child=$!; trap 'kill $child' TERM; cat \"$3\" > "
                   "/proc/sys/user/max_inotify_instances; wait; wait",
-                  HOLDFAST_BINARY,
+                  holdfast_binary(),
                   work.path("state"),
                   root,
                   limit_file};
@@ -283,7 +283,7 @@ TEST_CASE("a root is watched as soon as there is one inotify instance", "[covera
   const Holdfast holdfast(work.path("state"));
   holdfast.flush();
   REQUIRE(backend_of(holdfast) == "poll");
-  Process follower({{HOLDFAST_BINARY, "--state", holdfast.state(), "log", "--follow"}, "", {}, 0});
+  Process follower({{holdfast_binary(), "--state", holdfast.state(), "log", "--follow"}, "", {}, 0});
   write_file(limit_file, "1\n");
   REQUIRE(follower.wait_for_output("the root is watched again", 60'000));
   REQUIRE(backend_of(holdfast) == "inotify");

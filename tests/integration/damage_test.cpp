@@ -76,7 +76,7 @@ TEST_CASE("a root that one may not read is told, not taken for empty", "[damage]
   const std::string state = work.make("state");
   REQUIRE(::chown(state.c_str(), kNobody, kNobody) == 0);
   Holdfast holdfast(state + "/s");
-  if (run_process({{HOLDFAST_BINARY, "--version"}, "", {}, kNobody}).exit_code != 0) {
+  if (run_process({{holdfast_binary(), "--version"}, "", {}, kNobody}).exit_code != 0) {
     WARN("left out: the built program cannot be run by another user");
     return;
   }

@@ -117,7 +117,7 @@ TEST_CASE("one dump of a name at a time; one that is killed leaves nothing", "[d
   REQUIRE(::mkfifo(gate.c_str(), 0600) == 0);
   d.set("second", "echo begun >&2; cat " + gate);
   const auto begin = [&] {
-    Command command{{HOLDFAST_BINARY, "--state", d.holdfast.state(), "run-dump", "app-db"},
+    Command command{{holdfast_binary(), "--state", d.holdfast.state(), "run-dump", "app-db"},
                     "",
                     {{"HOLDFAST_CONFIG", d.work.path("holdfast.toml")}},
                     0};
@@ -197,7 +197,7 @@ TEST_CASE("a dump's command does not outlive who makes the dump", "[dumps]") {
     d.holdfast.start({});
   } else {
     client = std::make_unique<Process>(
-        Command{{HOLDFAST_BINARY, "--state", d.holdfast.state(), "run-dump", "app-db"},
+        Command{{holdfast_binary(), "--state", d.holdfast.state(), "run-dump", "app-db"},
                 "",
                 {{"HOLDFAST_CONFIG", d.work.path("holdfast.toml")}},
                 0});
@@ -271,7 +271,7 @@ TEST_CASE("a snapshot makes the dumps first, between its hooks", "[dumps]") {
   // What the deploy brings goes again.
   write_file(d.root + "/brought", "x");
   const std::string undo = taken.at("undo").at(0);
-  run_tool({"sh", "-c", HOLDFAST_BINARY + undo.substr(std::string("holdfast").size())});
+  run_tool({"sh", "-c", holdfast_binary() + undo.substr(std::string("holdfast").size())});
   REQUIRE_FALSE(exists(d.root + "/brought"));
 
   d.set("all of it", "exit 1");

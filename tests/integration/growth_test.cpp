@@ -48,13 +48,10 @@ uint64_t from_env(const char* name, uint64_t otherwise) {
 
 // A sanitizer's own memory is not ours.
 void require_small(Holdfast& holdfast) {
-#ifndef HOLDFAST_BINARY_SANITIZED
+  if (binary_is_sanitized()) return;
   const uint64_t bytes = memory_of(holdfast.service().pid(), "RssAnon");
   REQUIRE(bytes > 0);
   REQUIRE(bytes < kAnonymousBytesMax);
-#else
-  static_cast<void>(holdfast);
-#endif
 }
 
 void put_in(const Fd& dir, const std::string& name, const std::string& text) {

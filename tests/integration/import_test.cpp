@@ -246,7 +246,7 @@ TEST_CASE("a service that is killed in an import has nothing of it, and takes it
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
   i.holdfast.start({"data=" + data});
   Process import(
-      {{HOLDFAST_BINARY, "--state", i.holdfast.state(), "import", "old", fifo}, "", {}, 0});
+      {{holdfast_binary(), "--state", i.holdfast.state(), "import", "old", fifo}, "", {}, 0});
   Fd into(::open(fifo.c_str(), O_WRONLY | O_CLOEXEC));
   REQUIRE(into);
   for (size_t sent = 0; sent < tar.size() / 2;) {

@@ -39,7 +39,7 @@ struct DumpedInbox : Inboxed {
     REQUIRE(begin != std::string::npos);
     const std::string command = log.substr(begin + 15, end - begin - 15);
     INFO(command);
-    run_tool({"sh", "-c", "holdfast() { " HOLDFAST_BINARY " \"$@\"; }\n" + command});
+    run_tool({"sh", "-c", "holdfast() { " + holdfast_binary() + " \"$@\"; }\n" + command});
   }
 };
 

@@ -12,7 +12,7 @@ using Catch::Contains;
 // Kills the service when the state of the inboxes got its name with this text in it.
 std::vector<std::string> killed_at(const Inboxed& inbox, const std::string& text) {
   return {"env", "LD_PRELOAD=" HOLDFAST_KILL_AFTER_RENAME,
-          "HOLDFAST_TEST_KILL_FILE=" + inbox.holdfast.state() + "/inbox",
+          "HOLDFAST_TEST_KILL_AT=" + inbox.holdfast.state() + "/inbox",
           "HOLDFAST_TEST_KILL_TEXT=" + text, "ASAN_OPTIONS=verify_asan_link_order=0"};
 }
 

@@ -62,7 +62,7 @@ TEST_CASE("a dropped database replaces the other one, which can be restored", "[
   // The command of the log, as a person would paste it.
   const size_t begin = log.find("--state "), end = log.find('\n', begin);
   REQUIRE(begin != std::string::npos);
-  run_tool({"sh", "-c", std::string(HOLDFAST_BINARY) + " " + log.substr(begin, end - begin)});
+  run_tool({"sh", "-c", std::string(holdfast_binary()) + " " + log.substr(begin, end - begin)});
   REQUIRE(sql(inbox.live, "select x from t") == "old\n");
   const std::string left = run_process({{"ls", "-A", inbox.data}, "", {}, 0}).out;
   REQUIRE(left == "a\napp.db\n");

@@ -36,7 +36,7 @@ struct App {
   }
   // As a person would, with the program of this build.
   void run_printed(const std::string& command) const {
-    const std::string path = fs::path(HOLDFAST_BINARY).parent_path().string() + ":/usr/bin:/bin";
+    const std::string path = fs::path(holdfast_binary()).parent_path().string() + ":/usr/bin:/bin";
     const Outcome said =
         run_process({{"/bin/sh", "-c", command},
                      "",

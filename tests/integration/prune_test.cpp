@@ -149,7 +149,7 @@ TEST_CASE("what comes back while it is being pruned is there afterwards", "[prun
     w.holdfast.flush();
     // While it marks, copies, moves and drops, the contents that go are needed again.
     Command command;
-    command.args = {HOLDFAST_BINARY, "--state", w.holdfast.state()};
+    command.args = {holdfast_binary(), "--state", w.holdfast.state()};
     command.args.insert(command.args.end(), kNow.begin(), kNow.end());
     Process pruning(command);
     for (unsigned i = 0; i < kFiles && pruning.running(); ++i) {
@@ -251,7 +251,7 @@ TEST_CASE("a prune that is killed leaves every pinned moment", "[prune]") {
       tree = read_tree(root);
     }
     Command command;
-    command.args = {HOLDFAST_BINARY, "--state", holdfast.state()};
+    command.args = {holdfast_binary(), "--state", holdfast.state()};
     command.args.insert(command.args.end(), kNow.begin(), kNow.end());
     Process pruning(command);
     // Somewhere in a run of some tens of milliseconds.

@@ -74,7 +74,7 @@ TEST_CASE("a prune waits for what is being given", "[put]") {
   const size_t before = services();
   RawPut again(w.holdfast.state(), "dumps:app");
   REQUIRE(again.send(bytes));  // all of it is in the store still
-  Process prune({{HOLDFAST_BINARY, "--state", w.holdfast.state(), "prune", "--all", "0s", "--last",
+  Process prune({{holdfast_binary(), "--state", w.holdfast.state(), "prune", "--all", "0s", "--last",
                   "1", "--grace", "0s"},
                  "",
                  {},

@@ -148,7 +148,7 @@ TEST_CASE("a rebuild that is killed leaves the old journal or the new one", "[re
 
   int whole = 0, interrupted = 0;
   for (int i = 0; i < 60 && whole < 4; ++i) {
-    const Process rebuild({{HOLDFAST_BINARY, "--state", holdfast.state(), "rebuild"}, "", {}, 0});
+    const Process rebuild({{holdfast_binary(), "--state", holdfast.state(), "rebuild"}, "", {}, 0});
     const Outcome outcome = const_cast<Process&>(rebuild).wait(1 + static_cast<int>(random() % 60));
     INFO(outcome.out << outcome.err);
     REQUIRE((outcome.timed_out || outcome.exit_code == 0));

@@ -272,7 +272,7 @@ TEST_CASE("a repair that is killed can be run again", "[repair]") {
   flip(state.packs[0], 20 * kMiB);
   int interrupted = 0;
   for (int i = 0; i < 25; ++i) {
-    Process repair({{HOLDFAST_BINARY, "--state", state.holdfast.state(), "repair"}, "", {}, 0});
+    Process repair({{holdfast_binary(), "--state", state.holdfast.state(), "repair"}, "", {}, 0});
     const Outcome outcome =
         repair.wait(2 + static_cast<int>(random() % (20u * (static_cast<unsigned>(i) + 1))));
     INFO(outcome.out << outcome.err);

@@ -51,7 +51,7 @@ TEST_CASE("a seed that is killed anywhere is finished by the next one", "[seed]"
   for (int round = 0; round < 12; ++round) {
     s.bring("d0/f0", "round " + std::to_string(round));
     Command command;
-    command.args = {HOLDFAST_BINARY, "--state", s.holdfast.state(), "seed", s.image, s.volume};
+    command.args = {holdfast_binary(), "--state", s.holdfast.state(), "seed", s.image, s.volume};
     Process process(command);
     // It is killed when it has said so many lines, or has come so far without a word.
     const auto said = std::to_string(random() % 300);
@@ -78,7 +78,7 @@ TEST_CASE("two seeds of one volume do not interleave", "[seed]") {
   const Seeding s(GENERATE(false, true));
   make_image(s, 200);
   Command command;
-  command.args = {HOLDFAST_BINARY, "--state", s.holdfast.state(), "seed", s.image, s.volume};
+  command.args = {holdfast_binary(), "--state", s.holdfast.state(), "seed", s.image, s.volume};
   Process one(command), other(command);
   const Outcome first = one.wait(), second = other.wait();
   INFO(first.out << first.err << second.out << second.err);
@@ -191,7 +191,7 @@ TEST_CASE("who may not write is told whose directory it is and what to do", "[se
   REQUIRE(::chown(s.in("open").c_str(), kNobody, kNobody) == 0);
   REQUIRE(::chmod(s.work.path().c_str(), 0777) == 0);
   Command command;
-  command.args = {HOLDFAST_BINARY, "--state", s.work.path("state-of-nobody"),
+  command.args = {holdfast_binary(), "--state", s.work.path("state-of-nobody"),
                   "seed",          s.image,   s.volume};
   command.uid = kNobody;
   const Outcome outcome = run_process(command);

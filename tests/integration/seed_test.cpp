@@ -75,7 +75,7 @@ TEST_CASE("the undo that is printed takes away what was installed", "[seed]") {
   const std::string undo = s.seed().at("undo");
   REQUIRE(exists(s.in("sub/template")));
   REQUIRE_THAT(undo, Catch::StartsWith("holdfast "));
-  run_tool({"sh", "-c", HOLDFAST_BINARY + undo.substr(8)});
+  run_tool({"sh", "-c", holdfast_binary() + undo.substr(8)});
   REQUIRE(differences(before, read_tree(s.volume)) == "");
   REQUIRE(s.seed().at("counts").at("put_back") == 3);
   s.holdfast.require_clean(true);

@@ -22,7 +22,7 @@ constexpr uid_t kNobody = 65534;
 TestJson verify_after(const std::string& first, const Holdfast& holdfast, int expected) {
   return parsed_verify(
       run_process({{"sh", "-c", first + "; exec \"$0\" --state \"$1\" --json verify",
-                    HOLDFAST_BINARY, holdfast.state()},
+                    holdfast_binary(), holdfast.state()},
                    "",
                    {},
                    0}),
@@ -83,10 +83,10 @@ TEST_CASE("a tree of more directories than may be open is verified", "[verify]")
 TEST_CASE("a directory that cannot be opened is not missing", "[verify]") {
   Watched w;
   SECTION("too many open files") {
-#ifdef HOLDFAST_BINARY_SANITIZED
-    WARN("left out: the sanitizer's own checks need descriptors");
-    return;
-#endif
+    if (binary_is_sanitized()) {
+      WARN("left out: the sanitizer's own checks need descriptors");
+      return;
+    }
     make_directories_with_files(w.root, 250);
     w.mark();
     w.holdfast.stop();
@@ -139,7 +139,7 @@ TEST_CASE("directories that are renamed while verify runs are no findings", "[ve
       "while [ ! -e \"$1\" ]; do for pair in 'a b' 'b/d1 b/e1' 'b a' 'a/e1 a/d1'; do mv $pair && "
       "\"$2\" --state \"$3\" flush >/dev/null || exit 1; done; done";
   Process renaming(
-      {{"sh", "-c", script, w.root, stop, HOLDFAST_BINARY, w.holdfast.state()}, "", {}, 0});
+      {{"sh", "-c", script, w.root, stop, holdfast_binary(), w.holdfast.state()}, "", {}, 0});
   for (int i = 0; i < 5; ++i) {
     const TestJson result = verify(w.holdfast, {}, 0);
     for (const TestJson& finding : result.at("findings")) FAIL(finding.dump());
@@ -150,7 +150,7 @@ TEST_CASE("directories that are renamed while verify runs are no findings", "[ve
 
 TEST_CASE("what one may not read is not looked at, and a verify by that user goes on", "[verify]") {
   if (!is_root_for("running as another user")) return;
-  if (run_process({{HOLDFAST_BINARY, "--version"}, "", {}, kNobody}).exit_code != 0) {
+  if (run_process({{holdfast_binary(), "--version"}, "", {}, kNobody}).exit_code != 0) {
     WARN("left out: the built program cannot be run by another user");
     return;
   }

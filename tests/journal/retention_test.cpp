@@ -132,9 +132,8 @@ TEST_CASE_METHOD(JournalFixture, "the versions that are visited are those that a
     if (record.kind == RecordKind::kDelete || record.kind == RecordKind::kRename) names.erase(name);
     if (record.kind != RecordKind::kDelete) names[to] = record.node;
     files[record.node.value] = record;
-    for (const auto& [other, node] : names) {
-      seen_at[head().seq.value].insert(files[node.value].seq.value);
-    }
+    auto& seen = seen_at[head().seq.value];  // nothing, after the only file was deleted
+    for (const auto& [other, node] : names) seen.insert(files[node.value].seq.value);
   }
   const uint64_t last = head().seq.value;
   for (int round = 0; round < 30; ++round) {

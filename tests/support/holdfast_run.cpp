@@ -56,7 +56,7 @@ std::unique_ptr<Process> Holdfast::launch(const std::vector<std::string>& watch_
                                           uid_t uid) const {
   Command command;
   command.args = wrapper_;
-  command.args.insert(command.args.end(), {HOLDFAST_BINARY, "--state", state_, "watch"});
+  command.args.insert(command.args.end(), {holdfast_binary(), "--state", state_, "watch"});
   command.args.insert(command.args.end(), watch_args.begin(), watch_args.end());
   command.uid = uid;
   command.env = env_;
@@ -94,7 +94,7 @@ void Holdfast::kill() {
 
 Outcome Holdfast::run(const std::vector<std::string>& args, const std::string& cwd) const {
   Command command;
-  command.args = {HOLDFAST_BINARY, "--state", state_};
+  command.args = {holdfast_binary(), "--state", state_};
   command.args.insert(command.args.end(), args.begin(), args.end());
   command.cwd = cwd;
   command.env = env_;

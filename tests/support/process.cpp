@@ -12,8 +12,25 @@
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 
 namespace holdfast {
+
+const std::string& holdfast_binary() {
+  static const std::string path = [] {
+    const char* given = std::getenv("HOLDFAST_TEST_BINARY");
+    return std::string(given != nullptr ? given : HOLDFAST_BINARY);
+  }();
+  return path;
+}
+
+bool binary_is_sanitized() {
+#ifdef HOLDFAST_BINARY_SANITIZED
+  return true;
+#else
+  return std::getenv("HOLDFAST_TEST_BINARY") != nullptr;
+#endif
+}
 
 namespace {
 

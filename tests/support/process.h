@@ -21,6 +21,11 @@
 
 namespace holdfast {
 
+// The program that is tested: the one that was built along, or $HOLDFAST_TEST_BINARY, which a
+// sanitized build gives to tests that another build made (.ci/run).
+const std::string& holdfast_binary();
+bool binary_is_sanitized();
+
 struct Command {
   std::vector<std::string> args;                         // args[0] is looked up in PATH
   std::string cwd;                                       // "": the test's own

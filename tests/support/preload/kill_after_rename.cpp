@@ -27,7 +27,7 @@ using Rename = int (*)(const char*, const char*);
 extern "C" int rename(const char* from, const char* to) noexcept {
   static const auto real = reinterpret_cast<Rename>(::dlsym(RTLD_NEXT, "rename"));
   const int failed = real(from, to);
-  const char* file = std::getenv("HOLDFAST_TEST_KILL_FILE");
+  const char* file = std::getenv("HOLDFAST_TEST_KILL_AT");
   const char* text = std::getenv("HOLDFAST_TEST_KILL_TEXT");
   if (failed == 0 && file != nullptr && text != nullptr && std::string_view(to) == file &&
       read_file(to).find(text) != std::string::npos) {
