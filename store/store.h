@@ -161,7 +161,6 @@ class Store {
   // False for a chunk that is in a pack about to go.
   bool has(const LmdbTxn& txn, const ChunkId& id) const;
   Result<std::map<uint32_t, PackEntry>> packs(const LmdbTxn& txn) const;
-  Result<uint64_t> index_pages(const LmdbTxn& txn) const { return txn.leaf_pages(chunks_); }
   Result<std::optional<ChunkLocation>> locate(const LmdbTxn& txn, const ChunkId& id) const;
   Result<std::string> read_frame(uint32_t pack, uint64_t offset, uint64_t frame_bytes) const;
   Result<StoreStats> stats(const LmdbTxn& txn) const;
