@@ -72,8 +72,8 @@ inline int64_t counted_bytes(const Record& record) {
 // A damaged row, in words.
 Error damaged_row(const char* table, const std::string& key);
 Error damaged_record(Sequence seq, const Error& why);  // what the records table holds there
-std::string at_seq(Sequence seq);     // "@12"
-std::string at_moment(Sequence seq);  // "at @12", "now"
+std::string at_seq(Sequence seq);                      // "@12"
+std::string at_moment(Sequence seq);                   // "at @12", "now"
 // A name as it may be shown: bytes outside printable ASCII as \xNN.
 std::string printable(std::string_view name);
 

@@ -283,7 +283,8 @@ TEST_CASE("a root is watched as soon as there is one inotify instance", "[covera
   const Holdfast holdfast(work.path("state"));
   holdfast.flush();
   REQUIRE(backend_of(holdfast) == "poll");
-  Process follower({{holdfast_binary(), "--state", holdfast.state(), "log", "--follow"}, "", {}, 0});
+  Process follower(
+      {{holdfast_binary(), "--state", holdfast.state(), "log", "--follow"}, "", {}, 0});
   write_file(limit_file, "1\n");
   REQUIRE(follower.wait_for_output("the root is watched again", 60'000));
   REQUIRE(backend_of(holdfast) == "inotify");

@@ -74,8 +74,8 @@ TEST_CASE("a prune waits for what is being given", "[put]") {
   const size_t before = services();
   RawPut again(w.holdfast.state(), "dumps:app");
   REQUIRE(again.send(bytes));  // all of it is in the store still
-  Process prune({{holdfast_binary(), "--state", w.holdfast.state(), "prune", "--all", "0s", "--last",
-                  "1", "--grace", "0s"},
+  Process prune({{holdfast_binary(), "--state", w.holdfast.state(), "prune", "--all", "0s",
+                  "--last", "1", "--grace", "0s"},
                  "",
                  {},
                  0});

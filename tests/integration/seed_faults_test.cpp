@@ -191,8 +191,8 @@ TEST_CASE("who may not write is told whose directory it is and what to do", "[se
   REQUIRE(::chown(s.in("open").c_str(), kNobody, kNobody) == 0);
   REQUIRE(::chmod(s.work.path().c_str(), 0777) == 0);
   Command command;
-  command.args = {holdfast_binary(), "--state", s.work.path("state-of-nobody"),
-                  "seed",          s.image,   s.volume};
+  command.args = {holdfast_binary(), "--state", s.work.path("state-of-nobody"), "seed",
+                  s.image,           s.volume};
   command.uid = kNobody;
   const Outcome outcome = run_process(command);
   INFO(outcome.out << outcome.err);
