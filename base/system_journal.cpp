@@ -50,6 +50,7 @@ class SystemJournalLog final : public Log {
     if (event.level < least_) return;
     std::vector<std::string> fields = journal_fields(event);
     std::vector<iovec> pieces;
+    pieces.reserve(fields.size());
     for (std::string& field : fields) pieces.push_back({field.data(), field.size()});
     if (::sd_journal_sendv(pieces.data(), static_cast<int>(pieces.size())) != 0) {
       stderr_->write(event);

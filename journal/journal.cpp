@@ -38,7 +38,8 @@ Error damaged_row(const char* table, const std::string& key) {
 }
 
 Error damaged_record(Sequence seq, const Error& why) {
-  return make_error(why.code, "reading record " + at_seq(seq) + ": " + why.message + kAdvice);
+  return make_error(ErrorCode::kDamaged,
+                    "reading record " + at_seq(seq) + ": " + why.message + kAdvice);
 }
 
 std::string at_seq(Sequence seq) { return "@" + std::to_string(seq.value); }
