@@ -59,6 +59,13 @@ Result<uint64_t> LmdbTxn::entry_count(Dbi dbi) const {
   return uint64_t{stat.ms_entries};
 }
 
+Result<uint64_t> LmdbTxn::leaf_pages(Dbi dbi) const {
+  MDB_stat stat{};
+  if (int code = mdb_stat(txn_, dbi, &stat); code != 0)
+    return lmdb_error(code, "reading the journal");
+  return uint64_t{stat.ms_leaf_pages};
+}
+
 ReadTxn::~ReadTxn() {
   if (!txn_) return;
   mdb_txn_abort(txn_);

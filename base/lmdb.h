@@ -40,6 +40,7 @@ class LmdbTxn {
   // nullopt: no such key. An error means damage (or a broken environment).
   Result<std::optional<std::string_view>> get(Dbi dbi, std::string_view key) const;
   Result<uint64_t> entry_count(Dbi dbi) const;
+  Result<uint64_t> leaf_pages(Dbi dbi) const;
   MDB_txn* raw() const { return txn_; }
 
  protected:

@@ -124,6 +124,7 @@ Status Engine::stop() {
   for (Waiter& waiter : std::exchange(waiters_, {})) waiter.done(stopping);
   fail_asks(stopping);
   for (PutWaiter& waiter : std::exchange(put_waiters_, {})) waiter.done(stopping);
+  for (StoreWaiter& waiter : std::exchange(store_waiters_, {})) waiter.done(stopping);
   TRY(check_clocks());
   Record service;
   service.kind = RecordKind::kService;
@@ -133,8 +134,8 @@ Status Engine::stop() {
 }
 
 bool Engine::step() {
-  bool progress = false;
-  if (stalled()) return false;
+  bool progress = change_store();
+  if (stalled()) return progress;
   if (auto status = turn(progress); !status.ok()) fail_batch(status.error());
   return progress;
 }
@@ -486,6 +487,7 @@ int64_t Engine::next_wake_ns() const {
   if (stall_) return stall_until_ns_;
   int64_t next = kNever;
   if (batch_) next = std::min(next, batch_->opened_ns + options_.batch_age_ns);
+  if (!store_waiters_.empty()) next = std::min(next, store_waiters_.front().until_ns);
   if (!missing_.empty()) {
     const int64_t wait = quiet() ? kRenameWindowNs : kMissingWaitNs;
     next = std::min(next, missing_.oldest_ns() + wait);

@@ -208,8 +208,10 @@ class Engine {
   Status seal_pack(const std::string& note);
   // What is needed of the packs from now on is stored anew (Store::set_leaving()).
   void set_leaving(const std::vector<uint32_t>& packs);
-  // One transaction of its own on the store's tables, between batches.
-  Status with_store(const std::function<Status(Store&, WriteTxn&)>& change);
+  // One transaction of its own on the store's tables, between batches. Gives way for a moment to
+  // what is being captured, and then calls back from a later step().
+  using StoreChange = std::function<Status(Store&, WriteTxn&)>;
+  void with_store(const StoreChange& change, std::function<void(const Status&)> done);
 
   EngineStatus status();
   State& state() { return state_; }
@@ -299,6 +301,10 @@ class Engine {
   void fail_asks(const Error& error);
   Result<std::vector<std::pair<std::shared_ptr<Fd>, std::string>>> other_names(
       size_t root, const Record& version);
+
+  // engine_prune.cpp
+  bool change_store();
+  Status change_store_now(const StoreChange& change);
 
   // engine_put.cpp
   Result<PutTarget> put_target(const std::string& root, const std::string& path);
@@ -465,6 +471,12 @@ class Engine {
     std::function<void(const Status&)> done;
   };
   std::vector<PutWaiter> put_waiters_;
+  struct StoreWaiter {
+    StoreChange change;
+    std::function<void(const Status&)> done;
+    int64_t until_ns;  // boottime: then it has waited for long enough
+  };
+  std::deque<StoreWaiter> store_waiters_;
   uint64_t next_put_ = 1;
   std::optional<Error> stall_;
   int64_t stall_until_ns_ = 0;

@@ -4,6 +4,12 @@
 
 namespace holdfast {
 
+namespace {
+// How long a change of the store gives way: nobody who captures waits for more than one of them,
+// and where captures never end, pruning still does.
+constexpr int64_t kGiveWayNs = 20'000'000;
+}  // namespace
+
 Status Engine::seal_pack(const std::string& note) {
   if (stall_) return *stall_;
   auto done = [&]() -> Status {
@@ -21,9 +27,25 @@ Status Engine::seal_pack(const std::string& note) {
 
 void Engine::set_leaving(const std::vector<uint32_t>& packs) { state_.store->set_leaving(packs); }
 
+void Engine::with_store(const StoreChange& change, std::function<void(const Status&)> done) {
+  store_waiters_.push_back({change, std::move(done), clock_.boottime_ns() + kGiveWayNs});
+  change_store();
+}
+
+// One at a time, so that events are read in between. False: none is due.
+bool Engine::change_store() {
+  if (store_waiters_.empty()) return false;
+  const bool calm = waiters_.empty() && !batch_;
+  if (!calm && clock_.boottime_ns() < store_waiters_.front().until_ns) return false;
+  const StoreWaiter waiter = std::move(store_waiters_.front());
+  store_waiters_.pop_front();
+  waiter.done(change_store_now(waiter.change));
+  return true;
+}
+
 // Not in the batch: where the change is refused, what was captured meanwhile is kept. A full disk
 // is no reason to refuse, since it may be what gets some room.
-Status Engine::with_store(const std::function<Status(Store&, WriteTxn&)>& change) {
+Status Engine::change_store_now(const StoreChange& change) {
   if (batch_) {
     if (auto committed = commit(); !committed.ok()) {
       fail_batch(committed.error());

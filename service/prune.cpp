@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <future>
 
+#include "service/index_steps.h"
 #include "service/words.h"
 
 namespace holdfast {
@@ -18,14 +19,17 @@ constexpr uint64_t kStoredDeadPercentMax = 10;
 // A pack is worth rewriting where that frees at least this share of it, or where it is small and
 // can be put together with its neighbours.
 constexpr uint64_t kDeadPercentMin = 20;
+// Of what is dead in packs that are not worth it by themselves, no more than this share of all
+// packs stays. Above kStoredDeadPercentMax, which a pack may have that was just written anew.
+constexpr uint64_t kDeadPercentOfAllMax = 12;
 constexpr uint64_t kFreedBytesMin = 64 * 1024;
 constexpr uint64_t kSmallPackBytes = kPackBytesTarget / 4;
 constexpr size_t kSmallPacksMin = 8;
 constexpr uint64_t kGroupChunksMax = 300'000;  // some 20 MB while they are moved
 constexpr size_t kRowsPerStep = 4096;
-constexpr size_t kMovesPerTxn = 1000;
 constexpr int64_t kNoTimeout = INT64_MAX / 4;
-static_assert(kStoredDeadPercentMax < kDeadPercentMin);
+static_assert(kStoredDeadPercentMax < kDeadPercentOfAllMax);
+static_assert(kDeadPercentOfAllMax < kDeadPercentMin);
 
 // `needed` says it of each chunk of the frame. By their number, as LiveMap counts, and by their
 // bytes.
@@ -44,13 +48,19 @@ Wanted wanted_of(const FrameHeader& header, const std::vector<ChunkInFrame>& chu
   return worth_it ? Wanted::kDecoded : Wanted::kStored;
 }
 
+IndexChange drop_of(const ChunkId& id, const ChunkLocation& frame, size_t index) {
+  ChunkLocation place = frame;
+  place.index = static_cast<uint16_t>(index);
+  return {id, place, {}};
+}
+
 }  // namespace
 
 // What is copied into one new pack.
 struct Pruner::Copy {
   std::unique_ptr<CompactedPackWriter> writer;
   PackRange range;
-  std::map<uint32_t, std::vector<ChunkId>> dead;
+  std::vector<IndexChange> drops;
   std::unique_ptr<ReadTxn> txn;
 };
 
@@ -59,8 +69,8 @@ bool Pruner::Unit::is_small() const {
 }
 
 bool Pruner::Unit::worth_it() const {
-  const uint64_t dead = use.data_bytes - use.live_bytes;
-  return packs.size() > 1 || (dead >= kFreedBytesMin && dead * 100 >= bytes * kDeadPercentMin);
+  const bool frees = dead() >= kFreedBytesMin && dead() * 100 >= bytes * kDeadPercentMin;
+  return packs.size() > 1 || frees || is_worst;
 }
 
 bool Pruner::Group::worth_it() const {
@@ -75,7 +85,7 @@ Status Pruner::stop_if_cancelled() const {
 
 Status Pruner::change(const std::function<Status(Store&, WriteTxn&)>& change) {
   return gate_.with_engine(
-      [change](Engine& engine, const Gate::Done& done) { done(engine.with_store(change)); });
+      [change](Engine& engine, const Gate::Done& done) { engine.with_store(change, done); });
 }
 
 Status Pruner::leave(const std::vector<uint32_t>& packs) {
@@ -92,6 +102,7 @@ Result<PruneResult> Pruner::run(const PruneOptions& options) {
   const int64_t began_ns = clock_.boottime_ns();
   PruneResult result;
   TRY(begin(options, result));
+  choose_worst();
   const std::vector<Group> groups = plan();
   for (const Unit& unit : units_) result.dead_bytes += unit.use.data_bytes - unit.use.live_bytes;
   for (const Group& group : groups) counts_.packs += group.units.size();
@@ -256,6 +267,28 @@ Status Pruner::mark_new_records() {
   }
 }
 
+// Little that is dead in each of many packs adds up: the packs with the largest share of it go,
+// too, until what stays is bounded.
+void Pruner::choose_worst() {
+  uint64_t all = 0, dead = 0;
+  std::vector<Unit*> rest;
+  for (Unit& unit : units_) {
+    all += unit.bytes;
+    if (unit.worth_it()) continue;
+    dead += unit.dead();
+    if (unit.dead() >= kFreedBytesMin) rest.push_back(&unit);
+  }
+  std::sort(rest.begin(), rest.end(), [](const Unit* a, const Unit* b) {
+    return a->dead() * b->bytes > b->dead() * a->bytes;
+  });
+  for (Unit* unit : rest) {
+    if (dead * 100 <= all * kDeadPercentOfAllMax) return;
+    if (unit->dead() * 100 <= unit->bytes * kDeadPercentOfAllMax) return;  // it would stay in it
+    unit->is_worst = true;
+    dead -= unit->dead();
+  }
+}
+
 // Neighbours become one pack, as long as it is no larger than others.
 std::vector<Pruner::Group> Pruner::plan() const {
   std::vector<Group> groups;
@@ -344,7 +377,7 @@ Status Pruner::copy_chunks(uint32_t pack, Copy& copy) {
     }
     const Wanted wanted = wanted_of(header, chunks, needed);
     for (size_t i = 0; i < chunks.size() && wanted != Wanted::kStored; ++i) {
-      if (!needed[i]) copy.dead[pack].push_back(chunks[i].id);
+      if (!needed[i]) copy.drops.push_back(drop_of(chunks[i].id, frame, i));
     }
     return wanted;
   };
@@ -381,21 +414,14 @@ Status Pruner::copy_batches(const Group& group, Copy& copy) {
   return {};
 }
 
+// What moves and what is dropped lies in the same pages of the index, and goes in one pass.
 Status Pruner::move_index(const Group& group, const Copy& copy) {
   const uint32_t pack = copy.range.pack;
   const PackEntry entry = copy.writer->entry();
   TRY(change([pack, entry](Store& store, WriteTxn& txn) { return store.adopt(txn, pack, entry); }));
-  const std::vector<Store::Move>& moves = copy.writer->moves();
-  for (size_t begin = 0; begin < moves.size(); begin += kMovesPerTxn) {
-    const auto first = moves.begin() + static_cast<ptrdiff_t>(begin);
-    const std::vector<Store::Move> some(
-        first, first + static_cast<ptrdiff_t>(std::min(kMovesPerTxn, moves.size() - begin)));
-    const auto move_all = [some](Store& store, WriteTxn& txn) -> Status {
-      for (const Store::Move& move : some) TRY(store.move_chunk(txn, move));
-      return {};
-    };
-    TRY(change(move_all));
-  }
+  std::vector<IndexChange> changes = copy.writer->moves();
+  changes.insert(changes.end(), copy.drops.begin(), copy.drops.end());
+  TRY(change_index(std::move(changes)));
   std::vector<uint32_t> old;
   for (const Unit& unit : group.units) old.insert(old.end(), unit.packs.begin(), unit.packs.end());
   const auto condemn_all = [old](Store& store, WriteTxn& txn) -> Status {
@@ -404,23 +430,32 @@ Status Pruner::move_index(const Group& group, const Copy& copy) {
   };
   TRY(change(condemn_all));
   for (const uint32_t gone : old) {
-    const auto dead = copy.dead.find(gone);
-    if (dead != copy.dead.end()) TRY(drop_rows(gone, dead->second));
     condemned_[gone] = {state_.env->last_commit(), clock_.boottime_ns()};
   }
   return {};
 }
 
-Status Pruner::drop_rows(uint32_t pack, const std::vector<ChunkId>& ids) {
-  for (size_t begin = 0; begin < ids.size(); begin += kMovesPerTxn) {
-    const auto first = ids.begin() + static_cast<ptrdiff_t>(begin);
-    const std::vector<ChunkId> some(
-        first, first + static_cast<ptrdiff_t>(std::min(kMovesPerTxn, ids.size() - begin)));
-    const auto drop_all = [pack, some](Store& store, WriteTxn& txn) -> Status {
-      for (const ChunkId& id : some) TRY(store.drop_chunk(txn, id, pack));
+Status Pruner::change_index(std::vector<IndexChange> changes) {
+  std::sort(changes.begin(), changes.end(),
+            [](const IndexChange& a, const IndexChange& b) { return a.id < b.id; });
+  uint64_t pages = 0;
+  {
+    TRY_ASSIGN(const auto txn, state_.env->begin_read());
+    TRY_ASSIGN(pages, state_.store->index_pages(*txn));
+  }
+  for (size_t begin = 0; begin < changes.size();) {
+    const size_t end = end_of_step(changes, begin, pages);
+    const std::vector<IndexChange> some(changes.begin() + static_cast<ptrdiff_t>(begin),
+                                        changes.begin() + static_cast<ptrdiff_t>(end));
+    const auto change_some = [some](Store& store, WriteTxn& txn) -> Status {
+      for (const IndexChange& one : some) {
+        TRY(one.to.pack == 0 ? store.drop_chunk(txn, one.id, one.from)
+                             : store.move_chunk(txn, one));
+      }
       return {};
     };
-    TRY(change(drop_all));
+    TRY(change(change_some));
+    begin = end;
   }
   return {};
 }
@@ -429,15 +464,17 @@ Status Pruner::drop_rows(uint32_t pack, const std::vector<ChunkId>& ids) {
 Status Pruner::drop_rows_of(uint32_t pack) {
   auto bytes = state_.store->storage().size(pack);
   if (!bytes.ok()) return bytes.error().code == ErrorCode::kNotFound ? Status() : bytes.error();
-  std::vector<ChunkId> ids;
+  std::vector<IndexChange> changes;
   PackVisitor visitor;
-  visitor.table = [&](const ChunkLocation&, const FrameHeader&,
+  visitor.table = [&](const ChunkLocation& frame, const FrameHeader&,
                       const std::vector<ChunkInFrame>& chunks) -> Result<Wanted> {
-    for (const ChunkInFrame& chunk : chunks) ids.push_back(chunk.id);
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      changes.push_back(drop_of(chunks[i].id, frame, i));
+    }
     return Wanted::kNothing;
   };
   TRY(visit_pack(state_.store->storage(), state_.info, pack, *bytes, visitor));
-  return drop_rows(pack, ids);
+  return change_index(std::move(changes));
 }
 
 Result<uint64_t> Pruner::remove_condemned(int64_t grace_ns) {
@@ -453,6 +490,7 @@ Result<uint64_t> Pruner::remove_condemned_now(int64_t grace_ns) {
     TRY_ASSIGN(const auto txn, state_.env->begin_read());
     TRY_ASSIGN(packs, state_.store->packs(*txn));
   }
+  std::vector<uint32_t> due;
   for (const auto& [pack, entry] : packs) {
     if (!entry.condemned) continue;
     if (!condemned_.contains(pack)) {
@@ -463,21 +501,30 @@ Result<uint64_t> Pruner::remove_condemned_now(int64_t grace_ns) {
     const bool in_use = state_.env->oldest_read() < when.commit;
     const int64_t grace = gate_.watches() ? grace_ns : 0;
     if (in_use || clock_.boottime_ns() - when.since_ns < grace) continue;
-    TRY_ASSIGN(const uint64_t bytes, remove_pack(pack, entry.bytes));
-    freed += bytes;
-    totals_.freed_bytes += bytes;
+    due.push_back(pack);
+    freed += entry.bytes;
   }
+  TRY(remove_packs(due));
+  totals_.freed_bytes += freed;
   return freed;
 }
 
-// The index must not come back from a power cut in a state that needs the file.
-Result<uint64_t> Pruner::remove_pack(uint32_t pack, uint64_t bytes) {
+// The index must not come back from a power cut in a state that needs the files.
+Status Pruner::remove_packs(const std::vector<uint32_t>& packs) {
+  if (packs.empty()) return {};
   TRY(state_.env->sync());
-  auto removed = state_.store->storage().remove(pack);
-  if (!removed.ok() && removed.error().code != ErrorCode::kNotFound) return removed.error();
-  TRY(change([pack](Store& store, WriteTxn& txn) { return store.forget_pack(txn, pack); }));
-  condemned_.erase(pack);
-  return bytes;
+  for (const uint32_t pack : packs) {
+    auto removed = state_.store->storage().remove(pack);
+    if (!removed.ok() && removed.error().code != ErrorCode::kNotFound) return removed.error();
+  }
+  const auto forget_all = [packs](Store& store, WriteTxn& txn) -> Status {
+    for (const uint32_t pack : packs) TRY(store.forget_pack(txn, pack));
+    return {};
+  };
+  TRY(change(forget_all));
+
+  for (const uint32_t pack : packs) condemned_.erase(pack);
+  return {};
 }
 
 Json prune_json(const PruneResult& result, bool dry_run) {

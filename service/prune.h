@@ -75,6 +75,8 @@ class Pruner {
     uint32_t widest = 0;  // the pack that has all its batches; 0: the packs in order have them
     LiveMap::PackUse use;
     uint64_t bytes = 0;
+    bool is_worst = false;  // one of those that have the most of what is dead in all
+    uint64_t dead() const { return use.data_bytes - use.live_bytes; }
     bool worth_it() const;
     bool is_small() const;
   };
@@ -96,17 +98,18 @@ class Pruner {
   Status mark_new_records();
   Status mark(const LmdbTxn& txn, ChunkReader& reader, const ContentRef& content);
   Status mark_all(const std::vector<ContentRef>& contents);
+  void choose_worst();
   std::vector<Group> plan() const;
   Status compact(const Group& group, PruneResult& result);
   Status copy(const Group& group, Copy& copy);
   Status copy_chunks(uint32_t pack, Copy& copy);
   Status copy_batches(const Group& group, Copy& copy);
   Status move_index(const Group& group, const Copy& copy);
-  Status drop_rows(uint32_t pack, const std::vector<ChunkId>& ids);
+  Status change_index(std::vector<Store::Move> changes);
   Status drop_rows_of(uint32_t pack);
   Status change(const std::function<Status(Store&, WriteTxn&)>& change);
   Status leave(const std::vector<uint32_t>& packs);
-  Result<uint64_t> remove_pack(uint32_t pack, uint64_t bytes);
+  Status remove_packs(const std::vector<uint32_t>& packs);
   Status stop_if_cancelled() const;
 
   State& state_;

@@ -80,12 +80,11 @@ Status Store::move_chunk(WriteTxn& txn, const Move& move) {
   return txn.put(chunks_, key, encode_location(move.to));
 }
 
-Status Store::drop_chunk(WriteTxn& txn, const ChunkId& id, uint32_t pack) {
+Status Store::drop_chunk(WriteTxn& txn, const ChunkId& id, const ChunkLocation& from) {
   const std::string_view key = chunk_index_key(id);
   TRY_ASSIGN(const auto value, txn.get(chunks_, key));
-  if (!value) return {};
-  TRY_ASSIGN(const ChunkLocation location, decode_location(*value));
-  return location.pack == pack ? txn.remove(chunks_, key) : Status();
+  if (!value || *value != encode_location(from)) return {};
+  return txn.remove(chunks_, key);
 }
 
 Status Store::condemn(WriteTxn& txn, uint32_t pack) {

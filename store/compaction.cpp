@@ -112,8 +112,10 @@ CompactedPackWriter::~CompactedPackWriter() {
 
 Status CompactedPackWriter::write_pending() {
   if (pending_.empty()) return {};
-  TRY(storage_.append(range_.pack, end_ - pending_.size(), pending_));
+  const uint64_t begin = end_ - pending_.size(), bytes = pending_.size();
+  TRY(storage_.append(range_.pack, begin, pending_));
   pending_.clear();
+  TRY(storage_.write_back(range_.pack, begin, bytes));
   return {};
 }
 

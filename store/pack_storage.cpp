@@ -168,6 +168,18 @@ Status DirectoryPackStorage::sync(uint32_t pack) {
   return {};
 }
 
+Status DirectoryPackStorage::write_back(uint32_t pack, uint64_t offset, uint64_t bytes) {
+  TRY_ASSIGN(const std::shared_ptr<Fd> fd, descriptor(pack, true));
+  constexpr unsigned kFlags =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const auto at = static_cast<off_t>(offset), size = static_cast<off_t>(bytes);
+  while (::sync_file_range(fd->get(), at, size, kFlags) != 0) {
+    if (errno == ENOSYS || errno == EINVAL || errno == ESPIPE) return {};  // not everybody can
+    if (errno != EINTR) return errno_error(errno, "writing back " + name(pack));
+  }
+  return {};
+}
+
 Status DirectoryPackStorage::truncate(uint32_t pack, uint64_t size) {
   TRY_ASSIGN(const std::shared_ptr<Fd> fd, descriptor(pack, true));
   while (::ftruncate(fd->get(), static_cast<off_t>(size)) != 0) {

@@ -27,8 +27,14 @@ class PackStorage {
   // Creates an empty pack and makes its name durable before returning. kExists where there is one.
   virtual Status create(uint32_t pack) = 0;
   virtual Status append(uint32_t pack, uint64_t offset,
-                        std::string_view bytes) = 0;          // offset = current size
-  virtual Status sync(uint32_t pack) = 0;                     // fdatasync
+                        std::string_view bytes) = 0;  // offset = current size
+  virtual Status sync(uint32_t pack) = 0;             // fdatasync
+  // Has the bytes written, and waits for that; they are not durable by it. Of a large pack that
+  // nobody waits for, done piece by piece: a sync() of all of it would have every other one on this
+  // file system wait for it, too.
+  virtual Status write_back(uint32_t /*pack*/, uint64_t /*offset*/, uint64_t /*bytes*/) {
+    return {};
+  }
   virtual Status truncate(uint32_t pack, uint64_t size) = 0;  // durable on return
   // Exactly `size` bytes, else kDamaged ("ends before"); kNotFound where the pack is gone.
   virtual Result<std::string> read(uint32_t pack, uint64_t offset, uint64_t size) = 0;
@@ -47,6 +53,7 @@ class DirectoryPackStorage final : public PackStorage {
   Status create(uint32_t pack) override;
   Status append(uint32_t pack, uint64_t offset, std::string_view bytes) override;
   Status sync(uint32_t pack) override;
+  Status write_back(uint32_t pack, uint64_t offset, uint64_t bytes) override;
   Status truncate(uint32_t pack, uint64_t size) override;
   Result<std::string> read(uint32_t pack, uint64_t offset, uint64_t size) override;
   Status remove(uint32_t pack) override;

@@ -127,13 +127,14 @@ class Store {
   Result<uint32_t> new_compacted_pack(const LmdbTxn& txn) const;  // a number that was never used
   // Enters a compacted pack that is complete and durable.
   Status adopt(WriteTxn& txn, uint32_t pack, const PackEntry& entry);
-  // Moves a chunk's entry from one place to another, where it is at the first still.
+  // Both change an entry that still says `from`, and no other one: a chunk may stand in a pack
+  // twice, dead in a frame that was copied as it was, and needed in another.
   struct Move {
     ChunkId id;
     ChunkLocation from, to;
   };
   Status move_chunk(WriteTxn& txn, const Move& move);
-  Status drop_chunk(WriteTxn& txn, const ChunkId& id, uint32_t pack);  // where it is there still
+  Status drop_chunk(WriteTxn& txn, const ChunkId& id, const ChunkLocation& from);
   Status condemn(WriteTxn& txn, uint32_t pack);
   Status forget_pack(WriteTxn& txn, uint32_t pack);  // its file is gone
   // At start: removes compacted packs that were not finished, or that the index was not moved to.
@@ -161,6 +162,7 @@ class Store {
   // False for a chunk that is in a pack about to go.
   bool has(const LmdbTxn& txn, const ChunkId& id) const;
   Result<std::map<uint32_t, PackEntry>> packs(const LmdbTxn& txn) const;
+  Result<uint64_t> index_pages(const LmdbTxn& txn) const { return txn.leaf_pages(chunks_); }
   Result<std::optional<ChunkLocation>> locate(const LmdbTxn& txn, const ChunkId& id) const;
   Result<std::string> read_frame(uint32_t pack, uint64_t offset, uint64_t frame_bytes) const;
   Result<StoreStats> stats(const LmdbTxn& txn) const;

@@ -26,6 +26,17 @@ class Silent final : public Log {
   void write(const LogEvent&) override {}
 };
 
+class ShiftedClock final : public Clock {
+ public:
+  int64_t wall_ns() const override { return clock_.wall_ns() + shift_ns; }
+  int64_t boottime_ns() const override { return clock_.boottime_ns() + shift_ns; }
+  std::string boot_id() const override { return clock_.boot_id(); }
+  int64_t shift_ns = 0;
+
+ private:
+  SystemClock clock_;
+};
+
 // A service whose engine turns only when it is asked: what is captured in between waits.
 class TurnedByHand final : public Gate {
  public:
@@ -95,7 +106,9 @@ class TurnedByHand final : public Gate {
   Result<EngineStatus> status() override { return engine_->status(); }
   std::optional<Sequence> wait_commit(Sequence, int64_t) override { return std::nullopt; }
 
-  SystemClock clock;
+  Engine& engine() { return *engine_; }
+
+  ShiftedClock clock;
   std::unique_ptr<State> state;
   int calls = 0;
   std::function<void()> before_leaving = [] {};
@@ -165,6 +178,40 @@ TEST_CASE("what was captured before the packs leave, and is journaled later, is 
   must(gate.flush(0));
   for (unsigned i = 0; i < back; ++i) REQUIRE(gate.has(i));
   REQUIRE_FALSE(gate.has(kFiles - 1));
+}
+
+TEST_CASE("a change of the store gives way to who waits for a flush, and not for ever", "[prune]") {
+  TurnedByHand gate;
+  Engine& engine = gate.engine();
+  const Engine::StoreChange nothing = [](Store&, WriteTxn&) { return Status(); };
+  bool changed = false, flushed = false;
+  const auto note = [&](const Status& status) {
+    must(status);
+    changed = true;
+  };
+  engine.with_store(nothing, note);
+  REQUIRE(changed);  // nobody waits
+  changed = false;
+  gate.write(1, "file");
+  engine.reconcile_all("a test");
+  engine.flush([&](const Result<Sequence>& result) {
+    must(result);
+    flushed = true;
+  });
+  engine.with_store(nothing, note);
+  REQUIRE_FALSE(changed);
+  SECTION("after the flush it is made") {
+    while (!flushed) {
+      REQUIRE_FALSE(changed);
+      if (!engine.step()) engine.wait(1'000'000);
+    }
+    while (!changed) engine.step();
+  }
+  SECTION("it does not wait for longer than a moment") {
+    gate.clock.shift_ns += 1'000'000'000;
+    engine.step();
+    REQUIRE(changed);
+  }
 }
 
 TEST_CASE("any damaged byte of the file that says when was pruned is found", "[prune]") {

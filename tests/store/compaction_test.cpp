@@ -141,9 +141,14 @@ TEST_CASE("what is in a pack that leaves is stored anew", "[compaction]") {
   // The place that a compaction knows is not where it is any more.
   const ChunkLocation old{2, kPackHeaderBytes, 0, 0};
   REQUIRE(t.store->move_chunk(**txn, {t.id(2, 'a'), old, {kC + 1, 200, 600, 0}}).ok());
-  REQUIRE(t.store->drop_chunk(**txn, t.id(2, 'a'), 2).ok());
+  REQUIRE(t.store->drop_chunk(**txn, t.id(2, 'a'), old).ok());
   REQUIRE((*t.store->locate(**txn, t.id(2, 'a')))->pack == 5);
-  REQUIRE(t.store->drop_chunk(**txn, t.id(2, 'b'), 2).ok());
+  const ChunkLocation place = **t.store->locate(**txn, t.id(2, 'b'));
+  ChunkLocation elsewhere = place;  // in the same pack
+  ++elsewhere.index;
+  REQUIRE(t.store->drop_chunk(**txn, t.id(2, 'b'), elsewhere).ok());
+  REQUIRE((*t.store->locate(**txn, t.id(2, 'b'))).has_value());
+  REQUIRE(t.store->drop_chunk(**txn, t.id(2, 'b'), place).ok());
   REQUIRE_FALSE((*t.store->locate(**txn, t.id(2, 'b'))).has_value());
   REQUIRE(t.store->condemn(**txn, 2).ok());
   REQUIRE((*txn)->commit().ok());
