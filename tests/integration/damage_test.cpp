@@ -7,7 +7,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
-#include "tests/support/holdfast_run.h"
+#include "tests/support/damage.h"
 
 namespace holdfast {
 namespace {
@@ -25,13 +25,6 @@ std::vector<std::string> packs_of(const Holdfast& holdfast) {
   }
   std::sort(packs.begin(), packs.end());
   return packs;
-}
-
-void flip_byte(const std::string& path, size_t at) {
-  std::string bytes = read_file(path);
-  REQUIRE(at < bytes.size());
-  bytes[at] = static_cast<char>(bytes[at] ^ 0x40);
-  write_file(path, bytes);
 }
 
 Outcome fails_to_watch(const Holdfast& holdfast, const std::vector<std::string>& args,

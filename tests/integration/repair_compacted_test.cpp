@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "tests/support/churn.h"
-#include "tests/support/holdfast_run.h"
+#include "tests/support/damage.h"
 #include "tests/support/tree.h"
 
 namespace holdfast {
@@ -66,13 +66,8 @@ struct Compacted {
     return result;
   }
   TestJson repair(int expected) const {
-    const Outcome check = holdfast.run({"check", "--read-data"});
-    INFO(check.out << check.err);
-    REQUIRE(check.exit_code == 3);
-    const Outcome outcome = holdfast.run({"repair", "--json"});
-    INFO(outcome.out << outcome.err);
-    REQUIRE(outcome.exit_code == expected);
-    TestJson result = parse_lines(outcome.out).back();
+    require_damage_found(holdfast);
+    TestJson result = holdfast::repair(holdfast, expected);
     REQUIRE(result.at("records_lost").empty());
     REQUIRE(result.at("replaced") == TestJson::array({pack}));
     return result;
@@ -90,10 +85,7 @@ struct Compacted {
   }
   // The present is whole, a rebuild finds the same, and pruning goes on.
   void require_saved() {
-    holdfast.require_clean(true);
-    holdfast.require_restores(work, last, last_tree);
-    holdfast.text({"rebuild"});
-    holdfast.require_clean(true);
+    holdfast::require_saved(holdfast, work, last, last_tree);
     holdfast.start({"data=" + root});
     for (unsigned i = 0; i < 10; ++i) {
       write_file(root + "/f" + std::to_string(i), "short " + std::to_string(i));
@@ -106,12 +98,6 @@ struct Compacted {
     holdfast.require_clean(true);
   }
 };
-
-void flip(const std::string& path, uint64_t at) {
-  std::string bytes = read_file(path);
-  bytes.at(at) = static_cast<char>(bytes[at] ^ 0x40);
-  write_file(path, bytes);
-}
 
 size_t first_frame(const std::string& pack, char type) {
   const size_t found = read_file(pack).find(std::string("HFFR") + type);
@@ -131,38 +117,38 @@ size_t place_of(const std::string& pack, const std::string& content) {
 TEST_CASE("a flipped byte in a compacted pack costs what nobody else has", "[repair][prune]") {
   Compacted state;
   SECTION("of its head") {
-    flip(state.pack, 50);
+    flip_byte(state.pack, 50);
     REQUIRE(state.repair(3).at("lost").empty());
     state.holdfast.require_restores(state.work, state.kept, state.kept_tree);
   }
   SECTION("of the range that it stands for") {
-    flip(state.pack, 77);  // docs/formats/pack.md
+    flip_byte(state.pack, 77);  // docs/formats/pack.md
     REQUIRE(state.repair(3).at("lost").empty());
   }
   SECTION("of records") {
-    flip(state.pack, first_frame(state.pack, '\4') + 70);
+    flip_byte(state.pack, first_frame(state.pack, '\4') + 70);
     const TestJson result = state.repair(3);
     REQUIRE(result.at("records_saved") > 0);
     REQUIRE(result.at("lost").empty());
     state.holdfast.require_restores(state.work, state.kept, state.kept_tree);
   }
   SECTION("of its footer") {
-    flip(state.pack, fs::file_size(state.pack) - 60);
+    flip_byte(state.pack, fs::file_size(state.pack) - 60);
     REQUIRE(state.repair(3).at("lost").empty());
     state.holdfast.require_restores(state.work, state.kept, state.kept_tree);
   }
   SECTION("of its trailer") {
-    flip(state.pack, fs::file_size(state.pack) - 3);
+    flip_byte(state.pack, fs::file_size(state.pack) - 3);
     REQUIRE(state.repair(3).at("lost").empty());
   }
   SECTION("of a content that is nowhere else") {
-    flip(state.pack, place_of(state.pack, random_bytes_of(70'000, 1)) + 5000);
+    flip_byte(state.pack, place_of(state.pack, random_bytes_of(70'000, 1)) + 5000);
     state.require_lost(state.repair(5));
   }
   SECTION("of a content that a live file has") {
     const size_t lost = place_of(state.pack, random_bytes_of(70'000, 1));
     const size_t there = place_of(state.pack, random_bytes_of(50'000, 17));
-    flip(state.pack, there + 300);
+    flip_byte(state.pack, there + 300);
     const TestJson result = state.repair(there / 262'144 == lost / 262'144 ? 5 : 3);
     REQUIRE(result.at("chunks_refetched") > 0);
   }

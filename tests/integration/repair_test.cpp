@@ -9,6 +9,7 @@
 #include <random>
 
 #include "tests/support/churn.h"
+#include "tests/support/damage.h"
 #include "tests/support/journal_rows.h"
 
 namespace holdfast {
@@ -52,34 +53,16 @@ struct TwoPacks {
     REQUIRE(packs.size() == 2);
   }
 
-  TestJson repair(int expected) const {
-    const Outcome outcome = holdfast.run({"repair", "--json"});
-    INFO(outcome.out << outcome.err);
-    REQUIRE(outcome.exit_code == expected);
-    return parse_lines(outcome.out).back();
-  }
-  void require_found() const {
-    const Outcome check = holdfast.run({"check", "--read-data"});
-    INFO(check.out << check.err);
-    REQUIRE(check.exit_code == 3);
-  }
+  TestJson repair(int expected) const { return holdfast::repair(holdfast, expected); }
+  void require_found() const { require_damage_found(holdfast); }
   // The present is whole: everything in it is in live files.
   void require_saved() {
-    holdfast.require_clean(true);
-    holdfast.require_restores(work, last, last_tree);
-    holdfast.text({"rebuild"});
-    holdfast.require_clean(true);
+    holdfast::require_saved(holdfast, work, last, last_tree);
     holdfast.start({"data=" + root});
     holdfast.require_restores(work, holdfast.flush(), read_tree(root));
     holdfast.stop();
   }
 };
-
-void flip(const std::string& path, uint64_t at) {
-  std::string bytes = read_file(path);
-  bytes[at] = static_cast<char>(bytes[at] ^ 0x40);
-  write_file(path, bytes);
-}
 
 std::vector<size_t> frames_of(const std::string& pack, char type) {
   const std::string bytes = read_file(pack);
@@ -108,14 +91,14 @@ TEST_CASE("a sound state needs no repair", "[repair]") {
 TEST_CASE("a flipped byte in a pack costs what nobody else has", "[repair]") {
   TwoPacks state;
   SECTION("of a content that a live file has") {
-    flip(state.packs[0], 20 * kMiB);
+    flip_byte(state.packs[0], 20 * kMiB);
     state.require_found();
     const TestJson result = state.repair(3);
     REQUIRE(result.at("chunks_refetched") > 0);
     REQUIRE(result.at("lost").empty());
   }
   SECTION("of a content that is nowhere else") {
-    flip(state.packs[0], frames_of(state.packs[0], '\1').at(0) + 5000);
+    flip_byte(state.packs[0], frames_of(state.packs[0], '\1').at(0) + 5000);
     state.require_found();
     const TestJson result = state.repair(5);
     REQUIRE(result.at("lost").size() == 1);
@@ -134,26 +117,26 @@ TEST_CASE("a flipped byte in a pack costs what nobody else has", "[repair]") {
     REQUIRE(state.repair(5).at("found").empty());
   }
   SECTION("of records") {
-    flip(state.packs[0], frames_of(state.packs[0], '\2').at(2) + 70);
+    flip_byte(state.packs[0], frames_of(state.packs[0], '\2').at(2) + 70);
     state.require_found();
     const TestJson result = state.repair(3);
     REQUIRE(result.at("records_saved") > 0);
     state.holdfast.require_restores(state.work, state.first, state.first_tree);
   }
   SECTION("of its head") {
-    flip(state.packs[0], 50);
+    flip_byte(state.packs[0], 50);
     state.require_found();
     state.repair(3);
     state.holdfast.require_restores(state.work, state.first, state.first_tree);
   }
   SECTION("of its footer") {
-    flip(state.packs[0], fs::file_size(state.packs[0]) - 60);
+    flip_byte(state.packs[0], fs::file_size(state.packs[0]) - 60);
     state.require_found();
     state.repair(3);
     state.holdfast.require_restores(state.work, state.first, state.first_tree);
   }
   SECTION("of the last pack") {
-    flip(state.packs[1], frames_of(state.packs[1], '\2').at(0) + 70);
+    flip_byte(state.packs[1], frames_of(state.packs[1], '\2').at(0) + 70);
     state.require_found();
     state.repair(3);
   }
@@ -233,9 +216,9 @@ TEST_CASE("packs that were swapped get their names back", "[repair]") {
 
 TEST_CASE("without a journal, records of a damaged pack are a hole that is told", "[repair]") {
   TwoPacks state;
-  SECTION("one batch") { flip(state.packs[0], frames_of(state.packs[0], '\2').at(3) + 70); }
+  SECTION("one batch") { flip_byte(state.packs[0], frames_of(state.packs[0], '\2').at(3) + 70); }
   SECTION("the last batch of the first pack") {
-    flip(state.packs[0], frames_of(state.packs[0], '\2').back() + 70);
+    flip_byte(state.packs[0], frames_of(state.packs[0], '\2').back() + 70);
   }
   SECTION("the whole first pack") { fs::remove(state.packs[0]); }
   write_file(state.holdfast.state() + "/journal/data.mdb", "gone");
@@ -268,8 +251,8 @@ TEST_CASE("a repair that is killed can be run again", "[repair]") {
   INFO("HOLDFAST_TEST_SEED=" << seed);
   std::mt19937_64 random(seed);
   TwoPacks state;
-  flip(state.packs[0], frames_of(state.packs[0], '\2').at(2) + 70);
-  flip(state.packs[0], 20 * kMiB);
+  flip_byte(state.packs[0], frames_of(state.packs[0], '\2').at(2) + 70);
+  flip_byte(state.packs[0], 20 * kMiB);
   int interrupted = 0;
   for (int i = 0; i < 25; ++i) {
     Process repair({{holdfast_binary(), "--state", state.holdfast.state(), "repair"}, "", {}, 0});
