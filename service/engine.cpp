@@ -266,6 +266,7 @@ Status Engine::commit() {
   TRY(state_.store->close_batch(open, batch_->records));
   TRY(open.commit());
   const Sequence last = batch_->last;
+  if (last.value != 0) committed_ns_ = clock_.boottime_ns();
   count_batch(*batch_);
   batch_.reset();
   batch_committed();

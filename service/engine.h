@@ -212,6 +212,7 @@ class Engine {
   // what is being captured, and then calls back from a later step().
   using StoreChange = std::function<Status(Store&, WriteTxn&)>;
   void with_store(const StoreChange& change, std::function<void(const Status&)> done);
+  bool is_busy() const;  // something is being journaled, or was a moment ago
 
   EngineStatus status();
   State& state() { return state_; }
@@ -477,6 +478,7 @@ class Engine {
     int64_t until_ns;  // boottime: then it has waited for long enough
   };
   std::deque<StoreWaiter> store_waiters_;
+  int64_t committed_ns_ = 0;  // boottime, of the last batch that had records
   uint64_t next_put_ = 1;
   std::optional<Error> stall_;
   int64_t stall_until_ns_ = 0;

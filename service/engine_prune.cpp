@@ -8,6 +8,7 @@ namespace {
 // How long a change of the store gives way: nobody who captures waits for more than one of them,
 // and where captures never end, pruning still does.
 constexpr int64_t kGiveWayNs = 20'000'000;
+constexpr int64_t kBusyNs = 1'000'000'000;
 }  // namespace
 
 Status Engine::seal_pack(const std::string& note) {
@@ -30,6 +31,10 @@ void Engine::set_leaving(const std::vector<uint32_t>& packs) { state_.store->set
 void Engine::with_store(const StoreChange& change, std::function<void(const Status&)> done) {
   store_waiters_.push_back({change, std::move(done), clock_.boottime_ns() + kGiveWayNs});
   change_store();
+}
+
+bool Engine::is_busy() const {
+  return batch_ || !waiters_.empty() || clock_.boottime_ns() - committed_ns_ < kBusyNs;
 }
 
 // One at a time, so that events are read in between. False: none is due.

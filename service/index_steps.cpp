@@ -16,7 +16,8 @@ double place_of(const ChunkId& id) {
 
 }  // namespace
 
-size_t end_of_step(const std::vector<IndexChange>& changes, size_t begin, uint64_t pages) {
+size_t end_of_step(const std::vector<IndexChange>& changes, size_t begin, uint64_t pages,
+                   uint64_t step_pages) {
   if (begin >= changes.size()) return changes.size();
   const double first = place_of(changes[begin].id);
   size_t end = begin + 1;
@@ -24,7 +25,7 @@ size_t end_of_step(const std::vector<IndexChange>& changes, size_t begin, uint64
     const double passed = (place_of(changes[end].id) - first) * static_cast<double>(pages);
     // Each change is in one page, and those in between are passed over.
     const double changed = std::min(passed, static_cast<double>(end - begin));
-    if (changed >= static_cast<double>(kStepPagesMax)) break;
+    if (changed >= static_cast<double>(step_pages)) break;
   }
   return end;
 }

@@ -84,8 +84,10 @@ Status Pruner::stop_if_cancelled() const {
 }
 
 Status Pruner::change(const std::function<Status(Store&, WriteTxn&)>& change) {
-  return gate_.with_engine(
-      [change](Engine& engine, const Gate::Done& done) { engine.with_store(change, done); });
+  return gate_.with_engine([this, change](Engine& engine, const Gate::Done& done) {
+    busy_ = engine.is_busy();
+    engine.with_store(change, done);
+  });
 }
 
 Status Pruner::leave(const std::vector<uint32_t>& packs) {
@@ -444,7 +446,7 @@ Status Pruner::change_index(std::vector<IndexChange> changes) {
     TRY_ASSIGN(pages, state_.store->index_pages(*txn));
   }
   for (size_t begin = 0; begin < changes.size();) {
-    const size_t end = end_of_step(changes, begin, pages);
+    const size_t end = end_of_step(changes, begin, pages, busy_ ? kStepPagesBusy : kStepPagesIdle);
     const std::vector<IndexChange> some(changes.begin() + static_cast<ptrdiff_t>(begin),
                                         changes.begin() + static_cast<ptrdiff_t>(end));
     const auto change_some = [some](Store& store, WriteTxn& txn) -> Status {

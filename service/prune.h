@@ -124,6 +124,7 @@ class Pruner {
   LiveMap live_;
   std::vector<Unit> units_;
   Sequence marked_until_;
+  bool busy_ = true;                         // the engine was, when the index was changed last
   std::map<uint32_t, Condemned> condemned_;  // whose rows are gone from the index
 };
 

@@ -144,6 +144,7 @@ class Repair {
   Status identify();
   Status scan();
   Status order_packs();
+  void place_unknown();
   Status find_missing_packs();
   Status plan();
   void fill(SalvagedPack& pack, size_t before, Sequence first, Sequence last);
@@ -218,8 +219,39 @@ Status Repair::scan() {
     }
     packs_.push_back(std::move(salvaged));
   }
+  place_unknown();
   TRY(find_missing_packs());
   return order_packs();
+}
+
+// A compacted pack whose head is damaged, and which no index knows, stands for the packs that are
+// missing where its records belong. Where none are missing, others have what it has.
+void Repair::place_unknown() {
+  std::vector<SalvagedPack*> unknown, known;
+  for (SalvagedPack& pack : packs_) {
+    if (pack.first().value == 0) continue;
+    if (pack.range_first != 0) known.push_back(&pack);
+    if (pack.range_first == 0 && pack.sealed) unknown.push_back(&pack);
+  }
+  std::sort(unknown.begin(), unknown.end(),
+            [](const auto* a, const auto* b) { return a->first() < b->first(); });
+  for (auto pack = unknown.begin(); pack != unknown.end(); ++pack) {
+    uint32_t from = 1, behind = UINT32_MAX;  // the first that it may stand for, and one too many
+    Sequence next{UINT64_MAX};
+    for (const SalvagedPack* other : known) {
+      if (other->last() < (*pack)->first()) from = std::max(from, other->range_last + 1);
+      if (other->first() <= (*pack)->last()) continue;
+      behind = std::min(behind, other->range_first);
+      next = std::min(next, other->first());
+    }
+    // Others that are unknown belong into the same gap: this one is content with as little.
+    const auto more = std::count_if(std::next(pack), unknown.end(),
+                                    [&](const auto* other) { return other->first() < next; });
+    if (behind == UINT32_MAX || from + more >= behind) continue;
+    (*pack)->range_first = from;
+    (*pack)->range_last = more > 0 ? from : behind - 1;
+    known.push_back(*pack);
+  }
 }
 
 // By the index, and by the gaps between those that are there.

@@ -32,7 +32,7 @@ struct Shifted {
 }  // namespace
 
 TEST_CASE("hard 18: a clock that is set back an hour keeps the order", "[hard2]") {
-  const Shifted s(0);
+  Shifted s(0);
   const TestJson first = s.put("file", "before the step");
   s.clock.set(-kHour);
   const TestJson second = s.put("file", "after the step");
@@ -63,7 +63,7 @@ TEST_CASE("hard 18: a clock that is set back an hour keeps the order", "[hard2]"
 }
 
 TEST_CASE("hard 18: a step of the clock is one record", "[hard2]") {
-  const Shifted s(0);
+  Shifted s(0);
   s.put("a", "before");
   s.clock.set(-kHour);
   for (int i = 0; i < 5; ++i) s.put("a", "after " + std::to_string(i));

@@ -121,6 +121,12 @@ TEST_CASE("a flipped byte in a compacted pack costs what nobody else has", "[rep
     REQUIRE(state.repair(3).at("lost").empty());
     state.holdfast.require_restores(state.work, state.kept, state.kept_tree);
   }
+  SECTION("of its head, and there is no journal") {
+    flip_byte(state.pack, 50);
+    fs::remove_all(state.holdfast.state() + "/journal");
+    REQUIRE(state.repair(3).at("lost").empty());
+    state.holdfast.require_restores(state.work, state.kept, state.kept_tree);
+  }
   SECTION("of the range that it stands for") {
     flip_byte(state.pack, 77);  // docs/formats/pack.md
     REQUIRE(state.repair(3).at("lost").empty());

@@ -38,21 +38,22 @@ size_t pages_of(const std::vector<IndexChange>& changes, size_t begin, size_t en
 TEST_CASE("steps cover all changes in order, and each changes few pages", "[prune]") {
   const size_t count = GENERATE(0, 1, 47, 48, 49, 1000, 30'000);
   const uint64_t pages = GENERATE(0, 1, 40, 2'000, 60'000);
+  const uint64_t step_pages = GENERATE(kStepPagesBusy, kStepPagesIdle);
   const auto changes = changes_of(count);
   size_t begin = 0, steps = 0;
   while (begin < count) {
-    const size_t end = end_of_step(changes, begin, pages);
+    const size_t end = end_of_step(changes, begin, pages, step_pages);
     REQUIRE(end > begin);
     REQUIRE(end <= count);
     REQUIRE(end - begin <= kStepRowsMax);
-    REQUIRE(pages_of(changes, begin, end, pages) <= kStepPagesMax + 1);
+    REQUIRE(pages_of(changes, begin, end, pages) <= step_pages + 1);
     begin = end;
     ++steps;
   }
-  REQUIRE(end_of_step(changes, begin, pages) == count);
+  REQUIRE(end_of_step(changes, begin, pages, step_pages) == count);
   // And no more of them than that takes: where rows lie close together, a step has many.
   const size_t touched = pages_of(changes, 0, count, std::max<uint64_t>(pages, 1));
-  REQUIRE(steps <= count / kStepRowsMax + 2 * touched / kStepPagesMax + 1);
+  REQUIRE(steps <= count / kStepRowsMax + 2 * touched / step_pages + 1);
 }
 
 }  // namespace holdfast

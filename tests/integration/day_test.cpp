@@ -1,0 +1,198 @@
+// A day of a service, in minutes: its clocks move on by an hour at a time, as after a suspend,
+// beside steps of the wall clock, failures and restarts. What was promised is looked at when the
+// day is over.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "tests/support/churn.h"
+#include "tests/support/mounts.h"
+#include "tests/support/shifted_clock.h"
+
+namespace holdfast {
+namespace {
+
+namespace fs = std::filesystem;
+using Catch::Contains;
+constexpr int64_t kSecond = 1'000'000'000, kHour = 3600 * kSecond;
+constexpr unsigned kHours = 26;
+constexpr size_t kMiB = 1 << 20;
+
+template <class Condition>
+void wait_until(const std::string& what, const Condition& condition) {
+  for (int tries = 0; tries < 1200; ++tries) {
+    if (condition()) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  FAIL("waited for two minutes: " << what);
+}
+
+class Day {
+ public:
+  explicit Day(unsigned seed) : churn_(root, work.make("outside"), seed) {
+    write_file(work.path("holdfast.toml"),
+               "[[watch]]\nname = \"data\"\npath = \"" + root +
+                   "\"\n[snapshot]\nevery = \"1h\"\nkeep = 30\n"
+                   "[retention]\nall = \"3h\"\nhourly = 4\n"
+                   "[scrub]\nevery = \"6h\"\n"
+                   "[[dump]]\nname = \"db\"\nevery = \"6h\"\ncommand = [\"sh\", \"-c\", \"cat " +
+                   work.path("db") + "; exit $(cat " + work.path("code") + ")\"]\n");
+    write_file(work.path("db"), random_bytes_of(100'000, seed));
+    write_file(work.path("code"), "0");
+    holdfast.set_env({{"HOLDFAST_CONFIG", work.path("holdfast.toml")}});
+    holdfast.start_under(clock.wrapper());
+    holdfast.start({});
+  }
+  void live(unsigned hour) {
+    INFO("hour " << hour);
+    if (hour == 3) restart_killed();
+    if (hour == 6) clock.set(clock.shift_ns() + 3 * kHour);
+    if (hour == 7) clock.set(clock.shift_ns() - 3 * kHour);
+    if (hour == 9) holdfast.stop();
+    if (hour == 11) lose_root();
+    if (hour == 14) write_file(work.path("code"), "7");
+    if (hour == 16) fill_disk();
+    if (hour == 21) write_file(work.path("code"), "0");
+    churn_.steps(40);
+    if (hour == 9) holdfast.start({});
+    if (hour == 20) restart_with_clock_set_back();
+    end_of_hour();
+  }
+  void require_kept();
+
+  WorkDir work;
+  const LoopMount disk{work, "disk", 256 * kMiB};
+  const std::string root = work.make("data");
+  Holdfast holdfast{disk.path() + "/state"};
+  ShiftedClock clock{work, 0};
+
+ private:
+  std::vector<TestJson> scheduled() const {
+    std::vector<TestJson> found = holdfast.lines({"snapshots"});
+    std::erase_if(found, [](const TestJson& each) {
+      return each.at("message").get<std::string>() != "by schedule";
+    });
+    return found;
+  }
+  void end_of_hour() {
+    const uint64_t seq = holdfast.flush();
+    churn_.flushed();
+    trees_[seq] = read_tree(root);
+    clock.pass(kHour);
+    wait_until("the hour's snapshot", [&] {
+      const auto all = scheduled();
+      return std::any_of(all.begin(), all.end(),
+                         [&](const TestJson& each) { return each.at("seq") > seq; });
+    });
+  }
+  void restart_killed() {
+    churn_.steps(30);
+    holdfast.kill();
+    churn_.steps(5);
+    holdfast.start({});
+  }
+  void restart_with_clock_set_back() {
+    holdfast.kill();
+    clock.set(clock.shift_ns() - kHour / 2);
+    holdfast.start({});
+  }
+  void lose_root() {
+    rename_path(root, work.path("elsewhere"));
+    const auto check = [&] { return holdfast.run({"status", "--check"}); };
+    wait_until("the loss of the root", [&] { return check().exit_code == 3; });
+    clock.pass(kHour);
+    REQUIRE_THAT(check().out + check().err, Contains("data"));
+    rename_path(work.path("elsewhere"), root);
+    wait_until("the root's return", [&] {
+      return holdfast.json({"status"}).at("problems").dump().find("lost") == std::string::npos;
+    });
+  }
+  void fill_disk() {
+    const std::string ballast = disk.path() + "/ballast";
+    const uint64_t free = fs::space(disk.path()).available;
+    write_file(ballast, random_bytes_of(free > 2 * kMiB ? free - 2 * kMiB : 0, 1));
+    for (unsigned i = 0; i < 3; ++i) {
+      write_file(root + "/large" + std::to_string(i), random_bytes_of(2 * kMiB, i));
+    }
+    const Outcome refused = holdfast.run({"flush", "--timeout", "60s"});
+    INFO(refused.err);
+    REQUIRE(refused.exit_code == 1);
+    clock.pass(kHour);
+    fs::remove(ballast);
+    wait_until("the end of the full disk", [&] {
+      return holdfast.run({"flush", "--timeout", "60s"}).exit_code == 0;
+    });
+  }
+
+  std::map<uint64_t, Tree> trees_;  // by the sequence until which they were flushed
+  Churn churn_;
+};
+
+void Day::require_kept() {
+  // Each hour had its snapshot, none twice, and each shows the tree of its hour.
+  const auto snapshots = scheduled();
+  REQUIRE(snapshots.size() >= kHours);
+  REQUIRE(snapshots.size() <= 30);
+  for (const TestJson& snapshot : snapshots) {
+    const auto seq = snapshot.at("seq").get<uint64_t>();
+    const auto after = trees_.upper_bound(seq);
+    if (after == trees_.begin()) continue;  // the one that was taken at the start
+    INFO("the snapshot " << snapshot.dump());
+    holdfast.require_restores(work, seq, std::prev(after)->second);
+    fs::remove_all(work.path("restored"));
+  }
+  holdfast.require_restores(work, holdfast.flush(), read_tree(root));
+}
+
+}  // namespace
+
+TEST_CASE("a day of steps, failures and restarts keeps every hour", "[day]") {
+  if (!is_root_for("mounting a small file system to fill")) return;
+  Day day(announced_seed("day"));
+  for (unsigned hour = 0; hour < kHours; ++hour) day.live(hour);
+
+  const Holdfast& holdfast = day.holdfast;
+  wait_until("the day's prune", [&] {
+    return day.holdfast.service().error_output().find("pruned: ") != std::string::npos;
+  });
+  day.require_kept();
+
+  // The dump of each span of six hours; those that failed are not taken as good.
+  const TestJson dump = holdfast.json({"status"}).at("dumps").at(0);
+  INFO(dump.dump());
+  REQUIRE(dump.at("last").at("outcome") == "ok");
+  size_t good = 0, failed = 0;
+  for (const TestJson& record : holdfast.lines({"log", "--kind", "dump"})) {
+    const TestJson& flags = record.at("flags");
+    const bool rejected = std::find(flags.begin(), flags.end(), "rejected") != flags.end();
+    (rejected ? failed : good) += 1;
+  }
+  REQUIRE(failed >= 1);
+  REQUIRE(failed <= 2);
+  REQUIRE(good >= 4);
+
+  // Steps of the wall clock are told, and nothing else is taken for one. No file looks damaged.
+  size_t steps = 0;
+  for (const TestJson& record : holdfast.lines({"log", "--kind", "clock_step"})) {
+    INFO(record.dump());
+    const int64_t amount = std::abs(record.at("amount_ns").get<int64_t>());
+    REQUIRE((std::abs(amount - 3 * kHour) < 60 * kSecond ||
+             std::abs(amount - kHour / 2) < 60 * kSecond));
+    ++steps;
+  }
+  REQUIRE(steps == 3);
+  const TestJson status = holdfast.json({"status"});
+  INFO(status.dump());
+  REQUIRE(status.at("scrub").at("problems") == 0);
+  REQUIRE(status.at("scrub").at("finished").is_string());
+  for (const TestJson& finding : status.at("findings")) {
+    // The kernel stamps files with the time that it has: a day behind the service.
+    REQUIRE(finding.at("check") == "clock");
+  }
+  day.holdfast.stop();
+  holdfast.require_clean(true);
+}
+
+}  // namespace holdfast
