@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kBatchFiles = 256;
 constexpr uint64_t kBatchBytes = 64 << 20;
 constexpr uint64_t kBeginsMax = 3;  // of one large file, by as many runs
+constexpr int64_t kNoTimeout = INT64_MAX / 4;
 constexpr int64_t kSaveEveryNs = 10'000'000'000;
 constexpr int64_t kLookAgainNs = 3600'000'000'000;  // at the clock, which may have been set
 constexpr size_t kStateBytesMax = 4096;
@@ -194,7 +195,19 @@ void Scrub::tell_unread(const VerifyResult& result) {
   }
 }
 
+// What happened while no service ran is told by the first look at everything. Before that is done,
+// each file that came or went meanwhile would look like a loss.
+Status Scrub::wait_for_first_look() {
+  if (looked_) return {};
+  auto flushed = gate_.flush(kNoTimeout);
+  const bool lost = !flushed.ok() && flushed.error().code == ErrorCode::kChanged;  // one root
+  if (!flushed.ok() && !lost) return flushed.error();
+  looked_ = !lost;
+  return {};
+}
+
 Status Scrub::pass() {
+  TRY(wait_for_first_look());
   ScrubState now = at_;
   if (now.next.value == 0) {
     now = {NodeId{1}, clock_.wall_ns(), now.finished_ns, 0, 0, 0, {}, 0};

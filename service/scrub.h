@@ -53,6 +53,7 @@ class Scrub {
  private:
   void work();
   bool wait_until_due();  // false: it is over
+  Status wait_for_first_look();
   Status pass();
   bool begin_large(const NodeBatch& batch, ScrubState& now);
   void tell_unread(const VerifyResult& result);
@@ -68,6 +69,7 @@ class Scrub {
   mutable std::mutex mutex_;  // of at_, which the scrub's thread alone changes, and stopping_
   std::condition_variable changed_;
   bool stopping_ = false;
+  bool looked_ = false;  // at everything, since the service started
   std::shared_ptr<Verifier> verifier_;
   std::thread thread_;
 };

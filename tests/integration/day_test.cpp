@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "tests/support/churn.h"
@@ -34,7 +35,7 @@ class Day {
   explicit Day(unsigned seed) : churn_(root, work.make("outside"), seed) {
     write_file(work.path("holdfast.toml"),
                "[[watch]]\nname = \"data\"\npath = \"" + root +
-                   "\"\n[snapshot]\nevery = \"1h\"\nkeep = 30\n"
+                   "\"\n[snapshot]\nevery = \"1h\"\nkeep = 40\n"
                    "[retention]\nall = \"3h\"\nhourly = 4\n"
                    "[scrub]\nevery = \"6h\"\n"
                    "[[dump]]\nname = \"db\"\nevery = \"6h\"\ncommand = [\"sh\", \"-c\", \"cat " +
@@ -79,13 +80,24 @@ class Day {
   void end_of_hour() {
     const uint64_t seq = holdfast.flush();
     churn_.flushed();
-    trees_[seq] = read_tree(root);
     clock.pass(kHour);
     wait_until("the hour's snapshot", [&] {
-      const auto all = scheduled();
-      return std::any_of(all.begin(), all.end(),
-                         [&](const TestJson& each) { return each.at("seq") > seq; });
+      for (const TestJson& each : scheduled()) {
+        const auto taken = each.at("seq").get<uint64_t>();
+        if (taken < seq) continue;
+        trees_[taken] = read_tree(root);  // nothing has changed since the flush
+        return true;
+      }
+      return false;
     });
+  }
+  void require_restores(uint64_t seq, const Tree& tree) const {
+    const std::string target = work.path("restored");
+    const TestJson result = holdfast.json({"restore", "data:", "--at", at(seq), "--to", target});
+    INFO("restored " << at(seq) << ": " << result.dump());
+    REQUIRE(result.at("failed").empty());
+    REQUIRE(differences(tree, read_tree(target)) == "");
+    fs::remove_all(target);
   }
   void restart_killed() {
     churn_.steps(30);
@@ -95,7 +107,7 @@ class Day {
   }
   void restart_with_clock_set_back() {
     holdfast.kill();
-    clock.set(clock.shift_ns() - kHour / 2);
+    clock.set(clock.shift_ns() - 2 * kHour);
     holdfast.start({});
   }
   void lose_root() {
@@ -126,24 +138,19 @@ class Day {
     });
   }
 
-  std::map<uint64_t, Tree> trees_;  // by the sequence until which they were flushed
+  std::map<uint64_t, Tree> trees_;  // by the sequence of the snapshot that ended the hour
   Churn churn_;
 };
 
 void Day::require_kept() {
-  // Each hour had its snapshot, none twice, and each shows the tree of its hour.
-  const auto snapshots = scheduled();
-  REQUIRE(snapshots.size() >= kHours);
-  REQUIRE(snapshots.size() <= 30);
-  for (const TestJson& snapshot : snapshots) {
-    const auto seq = snapshot.at("seq").get<uint64_t>();
-    const auto after = trees_.upper_bound(seq);
-    if (after == trees_.begin()) continue;  // the one that was taken at the start
-    INFO("the snapshot " << snapshot.dump());
-    holdfast.require_restores(work, seq, std::prev(after)->second);
-    fs::remove_all(work.path("restored"));
+  std::set<uint64_t> there;
+  for (const TestJson& snapshot : scheduled()) there.insert(snapshot.at("seq").get<uint64_t>());
+  REQUIRE(trees_.size() == kHours);
+  for (const auto& [seq, tree] : trees_) {
+    REQUIRE(there.contains(seq));
+    require_restores(seq, tree);
   }
-  holdfast.require_restores(work, holdfast.flush(), read_tree(root));
+  require_restores(holdfast.flush(), read_tree(root));
 }
 
 }  // namespace
@@ -154,6 +161,10 @@ TEST_CASE("a day of steps, failures and restarts keeps every hour", "[day]") {
   for (unsigned hour = 0; hour < kHours; ++hour) day.live(hour);
 
   const Holdfast& holdfast = day.holdfast;
+  day.require_kept();
+  // The first prune comes a day after the schedule has looked for the first time.
+  wait_until("the schedule", [&] { return exists(holdfast.state() + "/pruned"); });
+  day.clock.pass(24 * kHour);
   wait_until("the day's prune", [&] {
     return day.holdfast.service().error_output().find("pruned: ") != std::string::npos;
   });
@@ -179,17 +190,18 @@ TEST_CASE("a day of steps, failures and restarts keeps every hour", "[day]") {
     INFO(record.dump());
     const int64_t amount = std::abs(record.at("amount_ns").get<int64_t>());
     REQUIRE((std::abs(amount - 3 * kHour) < 60 * kSecond ||
-             std::abs(amount - kHour / 2) < 60 * kSecond));
+             std::abs(amount - 2 * kHour) < 60 * kSecond));
     ++steps;
   }
   REQUIRE(steps == 3);
   const TestJson status = holdfast.json({"status"});
-  INFO(status.dump());
+  INFO(status.dump() << "\nthe service said:\n" << day.holdfast.service().error_output());
   REQUIRE(status.at("scrub").at("problems") == 0);
   REQUIRE(status.at("scrub").at("finished").is_string());
   for (const TestJson& finding : status.at("findings")) {
-    // The kernel stamps files with the time that it has: a day behind the service.
-    REQUIRE(finding.at("check") == "clock");
+    // The kernel stamps files with the time that it has, which is days behind the service's; and
+    // the scrub, which a day was skipped for just now, looks at the time less often.
+    REQUIRE((finding.at("check") == "clock" || finding.at("check") == "scrub"));
   }
   day.holdfast.stop();
   holdfast.require_clean(true);
