@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/path.h"
+#include "base/root_name.h"
 #include "journal/verdict.h"
 #include "service/api.h"
 #include "service/seed_lines.h"
@@ -97,24 +98,28 @@ Result<std::optional<SeedPlace>> place_of(State& state, const LmdbTxn& txn,
   return std::optional<SeedPlace>(found[0]);
 }
 
-// A name that no root has yet, made of the path's last part.
-std::string name_for(const std::vector<Root>& roots, const std::string& path) {
-  std::string name = path == "/" ? "root" : std::string(split_last(path).second);
-  for (char& c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-')
-      c = '-';
-  }
+// A name that no root has yet: the one that was asked for, or one made of the path's last part.
+Result<std::string> name_for(const std::vector<Root>& roots, const std::string& path,
+                             const std::string& asked) {
   const auto taken = [&](const std::string& wanted) {
     return std::any_of(roots.begin(), roots.end(),
                        [&](const Root& root) { return root.name == wanted; });
   };
+  const std::string name = root_name_of(asked.empty() ? path : asked);
+  if (!asked.empty() && taken(name)) {
+    return make_error(ErrorCode::kUsage, display_path(path) + " cannot be the root " + name +
+                                             ": the journal has one of that name, which is "
+                                             "somewhere else; choose another NAME=" +
+                                             display_path(path));
+  }
   std::string free = name;
   for (int i = 2; taken(free); ++i) free = name + "-" + std::to_string(i);
   return free;
 }
 
 Result<RootSpec> spec_for(State& state, const LmdbTxn& txn, const std::vector<Root>& roots,
-                          const std::optional<SeedPlace>& place, const std::string& dest) {
+                          const std::optional<SeedPlace>& place, const ApiRequest& request) {
+  const std::string dest = request.get("dest");
   RootSpec spec;
   if (!place) {
     for (const Root& root : roots) {
@@ -126,7 +131,7 @@ Result<RootSpec> spec_for(State& state, const LmdbTxn& txn, const std::vector<Ro
                             " as the journal has it, and roots must not lie in each other: either "
                             "something else is mounted here, or a service has to watch that root");
     }
-    spec.name = name_for(roots, dest);
+    TRY_ASSIGN(spec.name, name_for(roots, dest, request.get("name")));
     spec.path = dest;
     return spec;
   }
@@ -233,7 +238,7 @@ Status Api::seed_begin(const ApiRequest& request, ApiSink& sink) {
           std::any_of(status.roots.begin(), status.roots.end(),
                       [&](const RootStatus& root) { return root.name == place->root.name; });
       if (!looked_after) {
-        TRY_ASSIGN(spec, spec_for(state_, *txn, roots, place, dest));
+        TRY_ASSIGN(spec, spec_for(state_, *txn, roots, place, request));
       }
     }
   }

@@ -143,6 +143,7 @@ Status Seeder::find_root(bool act) {
   if (dest_absent_) return {};
   ApiRequest begin = request("POST", "/v1/seed/begin");
   begin.params.emplace_back("dest", options_.dest);
+  if (!options_.name.empty()) begin.params.emplace_back("name", options_.name);
   if (act) begin.params.emplace_back("act", "1");
   TRY_ASSIGN(const StatxResult dest, statx_fd(dest_fd_.get()));
   for (std::string path = options_.dest;;) {

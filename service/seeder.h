@@ -20,6 +20,7 @@ namespace holdfast {
 
 struct SeedOptions {
   std::string source, dest;  // absolute
+  std::string name;          // of the root that dest becomes where it is in none; "": of its path
   std::string state_dir;
   SeedPolicy policy = SeedPolicy::kKeep;
   bool force_all = false;

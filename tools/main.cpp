@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "base/root_name.h"
 #include "base/system_journal.h"
 #include "journal/time_spec.h"
 #include "service/child_guard.h"
@@ -71,21 +72,11 @@ Result<std::string> state_dir(const Arguments& arguments, const Config& config) 
 
 Result<RootSpec> root_of(const std::string& argument, const std::vector<std::string>& excludes) {
   RootSpec root;
-  std::string path = argument;
-  const size_t equals = argument.find('=');
-  if (equals != std::string::npos && argument.find('/') > equals) {
-    root.name = argument.substr(0, equals);
-    path = argument.substr(equals + 1);
-  }
+  const auto [name, path] = split_named_dir(argument);
   TRY_ASSIGN(const std::string absolute, normalize_absolute(path, working_directory()));
   char resolved[PATH_MAX];  // a root given through a symlink is watched where it really is
   root.path = ::realpath(absolute.c_str(), resolved) != nullptr ? resolved : absolute;
-  if (root.name.empty())
-    root.name = root.path == "/" ? "root" : std::string(split_last(root.path).second);
-  for (char& c : root.name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-')
-      c = '-';
-  }
+  root.name = root_name_of(name.empty() ? root.path : std::string(name));
   root.excludes = excludes;
   return root;
 }

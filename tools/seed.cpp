@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/path.h"
+#include "base/root_name.h"
 #include "service/seeder.h"
 #include "service/words.h"
 #include "tools/client.h"
@@ -56,7 +57,9 @@ Result<std::vector<std::string>> below_dest(const std::vector<std::string>& path
 Result<SeedOptions> options_of(const SeedArguments& arguments, const SeedSurroundings& around) {
   SeedOptions options;
   TRY_ASSIGN(options.source, normalize_absolute(arguments.source, around.working_directory));
-  TRY_ASSIGN(options.dest, normalize_absolute(arguments.dest, around.working_directory));
+  const auto [name, dest] = split_named_dir(arguments.dest);
+  options.name = name;
+  TRY_ASSIGN(options.dest, normalize_absolute(dest, around.working_directory));
   options.source = resolved(options.source);
   options.dest = resolved(options.dest);
   options.state_dir = around.state_dir;
@@ -220,7 +223,10 @@ void add_seed_command(CLI::App& app, SeedArguments& arguments) {
       app.add_subcommand("seed", "bring an image's files into a volume, three-way")->fallthrough();
   arguments.app = seed;
   seed->add_option("SRC", arguments.source, "the directory in the image")->required();
-  seed->add_option("DEST", arguments.dest, "the directory in the volume")->required();
+  seed->add_option("DEST", arguments.dest,
+                   "the directory in the volume; NAME=DIR names the root that it becomes where it "
+                   "is in none")
+      ->required();
   seed->add_option("--policy", arguments.policy,
                    "what happens to conflicts: keep (default), replace, fail");
   seed->add_option("--force", arguments.force,
@@ -236,7 +242,7 @@ void add_seed_command(CLI::App& app, SeedArguments& arguments) {
       ->allow_extra_args(false);
   seed->add_flag("--dry-run", arguments.dry_run, "only say what would be done");
   seed->footer(
-      "Examples:\n  holdfast seed /var/initialdata /data || [ $? -eq 3 ]\n"
+      "Examples:\n  holdfast seed /var/initialdata uploads=/data || [ $? -eq 3 ]\n"
       "  holdfast seed /var/initialdata /data --force app.conf\n"
       "Exit code 3: there are conflicts. 5: some files could not be written, each is named.");
 }

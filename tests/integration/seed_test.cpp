@@ -299,6 +299,25 @@ TEST_CASE("names that are hostile are seeded as they are", "[seed]") {
   REQUIRE(s.only_action() == "update");
 }
 
+TEST_CASE("the directory becomes a root of the name that is asked for", "[seed]") {
+  const Seeding s(false);
+  s.bring("a", "one");
+  const auto seed = [&](const std::string& dest) {
+    return s.holdfast.run({"seed", s.image, dest});
+  };
+  REQUIRE(seed("uploads=" + s.volume).exit_code == 0);
+  REQUIRE(s.holdfast.text({"cat", "uploads:a"}) == "one");
+  // One that is there goes by its own name, as the service does that watches it.
+  REQUIRE(seed("other=" + s.volume).exit_code == 0);
+  s.bring("a", "two");
+  REQUIRE(s.seed().at("root") == "uploads");
+  REQUIRE(s.holdfast.text({"cat", "uploads:a"}) == "two");
+  const Outcome taken = seed("uploads=" + s.work.make("elsewhere"));
+  REQUIRE(taken.exit_code == 2);
+  REQUIRE_THAT(taken.err, Contains("cannot be the root uploads") && Contains("choose another"));
+  REQUIRE(read_tree(s.work.path("elsewhere")).size() == 1);
+}
+
 TEST_CASE("arguments that make no sense are told, and nothing is touched", "[seed]") {
   const Seeding s(false);
   s.bring("a", "a");
