@@ -47,6 +47,19 @@ Status check_state_access(const std::string& state_dir) {
                                             words_for_owner(dir, st) + "; run as root: " + fix);
 }
 
+Status check_state_usable(const std::string& state_dir) {
+  struct stat st {};
+  if (::stat(state_dir.c_str(), &st) != 0) {
+    if (errno != EACCES) return {};  // opening it says what is wrong
+    return errno_error(errno, "looking at the state directory " + display_path(state_dir));
+  }
+  if (::faccessat(AT_FDCWD, state_dir.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0) return {};
+  if (errno != EACCES) return {};
+  return make_error(ErrorCode::kPermission,
+                    "cannot use the state: " + words_for_owner(state_dir, st) +
+                        "; run the command as that user, or as root");
+}
+
 Status check_state_expected(const std::string& state_dir) {
   struct stat st {};
   if (::lstat((state_dir + "/repository").c_str(), &st) == 0) return {};

@@ -12,6 +12,9 @@ namespace holdfast {
 // that is not there yet is looked for where it would be made.
 Status check_state_access(const std::string& state_dir);
 
+// kPermission with the same, for who works with a state that is there: it is its owner's to do so.
+Status check_state_usable(const std::string& state_dir);
+
 // kNotFound: there is no state there, and somebody who knows says that there has to be
 // ($HOLDFAST_EXPECT_STATE): most likely another volume is mounted, or none.
 Status check_state_expected(const std::string& state_dir);

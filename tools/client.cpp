@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 #include "service/http_client.h"
+#include "service/state_access.h"
+#include "tools/environment.h"
 
 namespace holdfast {
 
@@ -74,6 +76,10 @@ struct Session::Direct {
   Interrupts interrupts;
 
   Status open(const std::string& dir, bool create, Log& log) {
+    // Whoever may begin a state asks first, as the service does: a seed that runs before it would
+    // else begin the one that the service is told to expect.
+    if (create && environment_flag("HOLDFAST_EXPECT_STATE")) TRY(check_state_expected(dir));
+    TRY(create ? check_state_access(dir) : check_state_usable(dir));
     TRY_ASSIGN(state, State::open(dir, create, clock, log));
     gate = std::make_unique<DirectGate>(*state, clock, log);
     api = std::make_unique<Api>(*state, *gate, clock);

@@ -55,6 +55,29 @@ TEST_CASE("a state that has to be there is not begun anew", "[settings]") {
   holdfast.start({"data=" + root});
 }
 
+TEST_CASE("nor is it begun anew by a command that comes before the service", "[settings]") {
+  WorkDir work;
+  Holdfast holdfast(work.path("state"));
+  const std::string image = work.make("image"), volume = work.make("data");
+  write_file(image + "/file", "shipped");
+  write_file(work.path("holdfast.toml"),
+             "[[dump]]\nname = \"db\"\ncommand = [\"echo\", \"x\"]\nevery = \"1h\"\n");
+  const std::vector<std::vector<std::string>> commands = {
+      {"seed", image, volume}, {"--config", work.path("holdfast.toml"), "run-dump", "db"}};
+  holdfast.set_env({{"HOLDFAST_EXPECT_STATE", "1"}});
+  for (const auto& command : commands) {
+    const Outcome refused = holdfast.run(command);
+    REQUIRE(refused.exit_code == 4);
+    REQUIRE_THAT(refused.err, Contains("is the right volume mounted there?"));
+    REQUIRE_FALSE(exists(work.path("state")));
+    REQUIRE_FALSE(exists(volume + "/file"));
+  }
+  holdfast.set_env({});
+  for (const auto& command : commands) REQUIRE(holdfast.run(command).exit_code == 0);
+  holdfast.set_env({{"HOLDFAST_EXPECT_STATE", "1"}});
+  for (const auto& command : commands) REQUIRE(holdfast.run(command).exit_code == 0);
+}
+
 TEST_CASE("a state of another owner is named, with what to run", "[settings]") {
   if (!is_root_for("becoming somebody else")) return;
   WorkDir work;
@@ -70,6 +93,29 @@ TEST_CASE("a state of another owner is named, with what to run", "[settings]") {
   Holdfast given(state);
   const auto service = given.launch({"data=" + root}, kSomebody);
   REQUIRE(service->wait_for_error(", ready"));
+}
+
+TEST_CASE("a command of somebody else is told whose the state is", "[settings]") {
+  if (!is_root_for("becoming somebody else")) return;
+  WorkDir work;
+  Holdfast holdfast(work.path("state"));
+  REQUIRE(::chmod(work.path().c_str(), 0755) == 0);
+  holdfast.start({"data=" + work.make("data")});
+  const auto ask = [&] {
+    return run_process(
+        {{holdfast_binary(), "--state", holdfast.state(), "status"}, "", {}, kSomebody});
+  };
+  for (int service = 1; service >= 0; --service) {
+    const Outcome refused = ask();
+    REQUIRE(refused.exit_code == 1);
+    REQUIRE_THAT(refused.err,
+                 Contains("cannot use the state: " + holdfast.state() +
+                          " belongs to 0:0 with mode 0700, and holdfast runs as 12345:12345"));
+    if (service == 1) holdfast.stop();
+  }
+  REQUIRE(::chmod(work.path().c_str(), 0700) == 0);
+  REQUIRE_THAT(ask().err, Contains("looking at the state directory " + holdfast.state() +
+                                   ": Permission denied"));
 }
 
 }  // namespace holdfast
