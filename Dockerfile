@@ -6,17 +6,21 @@ RUN /src/dev package && cp /src/build/package/*.deb /holdfast.deb
 
 FROM debian:bookworm-slim
 COPY --from=build /holdfast.deb /tmp/holdfast.deb
-# The package brings in the runtime libraries it was linked with, and nothing else. The user has a
-# number, so that a volume can be given to it; any other does as well (--user).
+# The package brings in the runtime libraries it was linked with, and nothing else; its guide too, which
+# the base image would leave out. The user has a number, so that a volume can be given to it; any other
+# does as well (--user).
 RUN apt-get update \
     && groupadd --system --gid 10001 holdfast \
     && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/holdfast \
        --shell /usr/sbin/nologin holdfast \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends /tmp/holdfast.deb \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+       -o 'DPkg::Options::=--path-include=/usr/share/doc/holdfast/*' /tmp/holdfast.deb \
+    && apt-get clean \
     && rm -rf /tmp/holdfast.deb /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
     && install -d -o 10001 -g 10001 -m 0700 /var/lib/holdfast
 LABEL org.opencontainers.image.title="Holdfast" \
       org.opencontainers.image.description="Watches directories and keeps every version of every file" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.documentation="/usr/share/doc/holdfast/container.md" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 # `docker exec CONTAINER holdfast log` finds the service by this.

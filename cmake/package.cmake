@@ -5,15 +5,17 @@ install(FILES systemd/holdfast.service systemd/holdfast@.service DESTINATION lib
 install(FILES systemd/holdfast.sysusers DESTINATION lib/sysusers.d RENAME holdfast.conf)
 install(FILES systemd/holdfast.tmpfiles DESTINATION lib/tmpfiles.d RENAME holdfast.conf)
 install(FILES systemd/holdfast.catalog DESTINATION lib/systemd/catalog)
-install(FILES systemd/network.conf systemd/inotify.conf deploy/holdfast.toml
+install(FILES systemd/network.conf systemd/inotify.conf systemd/inbox.conf deploy/holdfast.toml
         deploy/prometheus/holdfast.rules.yml
         DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES deploy/grafana/holdfast.json DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/grafana)
 install(FILES deploy/default.toml DESTINATION /etc RENAME holdfast.toml)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
-foreach(page README.md CHANGELOG.md LICENSE)
+foreach(page CHANGELOG.md LICENSE)
   install(FILES ${page} DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
 endforeach()
+# README.md there is the guide's index (docs/README.md).
+install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME TOUR.md)
 
 # Written by the program itself, of the words of its --help.
 set(manual ${CMAKE_CURRENT_BINARY_DIR}/manual)

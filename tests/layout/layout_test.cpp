@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
+#include <regex>
 
 namespace holdfast {
 namespace {
@@ -98,6 +100,18 @@ TEST_CASE("each rule finds what breaks it", "[layout]") {
     REQUIRE(found.size() == 1);
     REQUIRE_THAT(found[0], Catch::Contains(row.complaint));
   }
+}
+
+TEST_CASE("the image's label has the version of the project", "[layout]") {
+  const auto found = [](const std::string& file, const std::string& pattern) {
+    std::ifstream in(std::string(HOLDFAST_SOURCE_DIR) + "/" + file);
+    const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    std::smatch match;
+    REQUIRE(std::regex_search(text, match, std::regex(pattern)));
+    return match[1].str();
+  };
+  REQUIRE(found("CMakeLists.txt", R"(project\(holdfast VERSION ([0-9.]+))") ==
+          found("Dockerfile", R"re(image\.version="([^"]+)")re"));
 }
 
 TEST_CASE("a C library has one owner, a header and its source", "[layout]") {
