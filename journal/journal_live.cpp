@@ -76,6 +76,7 @@ Result<bool> Journal::visit_kept(const LmdbTxn& txn, const Kept& kept, std::stri
 Status Journal::visit_name(const LmdbTxn& txn, const Kept& kept, const std::vector<NameRow>& rows,
                            const std::function<Status(const Record&)>& visit) const {
   std::vector<Sequence> versions;
+  bool newest_kept = true;
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& [since, value] = rows[i];
     if (value.node.value == 0 || value.type != FileType::kFile) continue;
@@ -93,18 +94,21 @@ Status Journal::visit_name(const LmdbTxn& txn, const Kept& kept, const std::vect
       const Sequence from = std::max(version->seq, since);
       if (from.value < end && kept.sees(from, Sequence{end == kForEver ? 0 : end})) {
         TRY_ASSIGN(const Record seen, record(txn, version->seq));
+        newest_kept = (seen.flags & kFlagNotKept) == 0;
         TRY(visit(seen));
       }
       version = next;
     }
   }
-  if (kept.last < 2 || rows.back().value.node.value == 0) return {};
+  // The last one that the store has outlives those that it had no room for.
+  if ((kept.last < 2 && newest_kept) || rows.back().value.node.value == 0) return {};
   // The newest contents under a name that leads somewhere now.
   std::vector<ContentRef> contents;
   const size_t oldest = versions.size() - std::min(versions.size(), kNewestVersionsMax);
-  for (size_t i = versions.size(); i > oldest && contents.size() < kept.last; --i) {
+  for (size_t i = versions.size(); i > oldest && contents.size() < std::max(kept.last, 1u); --i) {
     TRY_ASSIGN(const Record version, record(txn, versions[i - 1]));
-    if ((version.flags & kFlagRejected) != 0) continue;  // not in the place of a good one
+    constexpr uint32_t kNone = kFlagRejected | kFlagNotKept;
+    if ((version.flags & kNone) != 0) continue;  // not in the place of a good one
     if (std::find(contents.begin(), contents.end(), version.content) != contents.end()) continue;
     contents.push_back(version.content);
     TRY(visit(version));

@@ -95,11 +95,14 @@ enum RecordFlag : uint32_t {
   // the content's.
   kFlagLive = 1u << 16,
   kFlagUnproven = 1u << 17,  // a SQLite database, read without its locks: it may be torn
+  // Read and hashed, and the content is not stored, because the store had no room for it; note
+  // says which bound it was at.
+  kFlagNotKept = 1u << 18,
 };
 // What a record says of its content, and goes on saying while name and attributes change.
 inline constexpr uint32_t kFlagsOfContent = kFlagSparse | kFlagUnstable | kFlagRacy |
                                             kFlagUnreadable | kFlagWriter | kFlagUnprobed |
-                                            kFlagLive | kFlagUnproven;
+                                            kFlagLive | kFlagUnproven | kFlagNotKept;
 std::vector<std::string> record_flag_names(uint32_t flags);
 
 // What statx says, as far as it is journaled. Times are nanoseconds since 1970, signed.

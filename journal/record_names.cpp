@@ -43,10 +43,10 @@ constexpr std::array<const char*, 24> kVerdictNames = {
     "replaced",
 };
 
-constexpr std::array<const char*, 18> kFlagNames = {
+constexpr std::array<const char*, 19> kFlagNames = {
     "mtime_set",  "unstable",         "racy",   "unreadable", "offline",      "sparse", "replaced",
     "root_added", "snapshot_removed", "writer", "unprobed",   "future_mtime", "own",    "damaged",
-    "lost",       "rejected",         "live",   "unproven",
+    "lost",       "rejected",         "live",   "unproven",   "not_kept",
 };
 
 }  // namespace

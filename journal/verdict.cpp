@@ -101,8 +101,10 @@ Evidence evidence_of(const Record& baseline, const Record& now) {
   evidence.same_size = was.size == is.size;
   // Where the holes of a sparse file are is up to the file system, and may move without a change.
   const bool sparse = ((baseline.flags | now.flags) & kFlagSparse) != 0;
+  // Of a content that was not kept, the hash is all there is.
+  const bool not_kept = ((baseline.flags | now.flags) & kFlagNotKept) != 0;
   evidence.same_content = baseline.hash == now.hash &&
-                          (sparse || baseline.content == now.content) &&
+                          (sparse || not_kept || baseline.content == now.content) &&
                           baseline.link_target == now.link_target;
   evidence.mtime = relation(was.mtime_ns, is.mtime_ns);
   if (evidence.mtime != Stamp::kSame && was.mtime_ns > was.ctime_ns) {

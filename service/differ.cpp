@@ -14,8 +14,9 @@ constexpr size_t kPageNames = 256;
 constexpr size_t kTouchedNamesMax = 4096;
 
 bool content_differs(const Record& was, const Record& is) {
-  return was.type != is.type || was.content != is.content || was.hash != is.hash ||
-         was.link_target != is.link_target;
+  const bool not_kept = ((was.flags | is.flags) & kFlagNotKept) != 0;
+  return was.type != is.type || was.hash != is.hash || was.link_target != is.link_target ||
+         (was.content != is.content && !not_kept);
 }
 
 // The times of a directory move with each name that comes or goes in it.

@@ -352,4 +352,5 @@ TEST_CASE("kinds, verdicts and flags have the words of the interface", "[record]
   REQUIRE_FALSE(verdict_of("").has_value());
   REQUIRE(record_flag_names(kFlagMtimeSet | kFlagReplaced | kFlagSnapshotRemoved) ==
           std::vector<std::string>{"mtime_set", "replaced", "snapshot_removed"});
+  REQUIRE(record_flag_names(kFlagNotKept) == std::vector<std::string>{"not_kept"});
 }

@@ -166,3 +166,38 @@ TEST_CASE_METHOD(JournalFixture, "the versions that are visited are those that a
     }
   }
 }
+
+TEST_CASE_METHOD(JournalFixture, "the last content that there was room for is kept",
+                 "[retention]") {
+  add_root("data");
+  Record record = node_record(RecordKind::kCreate, new_node(), root, "file", 2);
+  const auto version = [&](uint8_t content, uint32_t flags) {
+    record.content = content == 0 ? ContentRef{} : ContentRef{ContentKind::kChunk, {}};
+    record.content.id.bytes[0] = content;
+    record.flags = flags;
+    const Sequence seq = append(record);
+    record.kind = RecordKind::kModify;
+    return seq;
+  };
+  const Sequence first = version(1, 0), second = version(2, 0);
+  std::vector<Sequence> refused;
+  for (int i = 0; i < 3; ++i) refused.push_back(version(0, kFlagNotKept));
+  const auto visited = [&](uint32_t last) {
+    Kept kept;
+    kept.since = head().seq;
+    kept.last = last;
+    std::set<Sequence> all;
+    std::string position;
+    while (must(journal->visit_kept(write(), kept, position, 100, [&](const Record& seen) {
+      all.insert(seen.seq);
+      return Status();
+    }))) {
+    }
+    return all;
+  };
+  CHECK(visited(0) == std::set<Sequence>{second, refused.back()});
+  CHECK(visited(1) == std::set<Sequence>{second, refused.back()});
+  CHECK(visited(2) == std::set<Sequence>{first, second, refused.back()});
+  const Sequence again = version(3, 0);
+  CHECK(visited(1) == std::set<Sequence>{again});
+}

@@ -185,7 +185,12 @@ TEST_CASE("the evidence of two records", "[verdict]") {
     CHECK_FALSE(evidence_of(baseline, other).same_content);
     other.flags = kFlagSparse;  // holes may move without a change
     CHECK(evidence_of(baseline, other).same_content);
+    other.flags = kFlagNotKept;  // the hash is all there is
+    CHECK(evidence_of(baseline, other).same_content);
+    CHECK(evidence_of(other, baseline).same_content);
     other.hash.bytes[0] ^= 1;
+    CHECK_FALSE(evidence_of(baseline, other).same_content);
+    other.flags = kFlagSparse;
     CHECK_FALSE(evidence_of(baseline, other).same_content);
     other = baseline;
     other.link_target = "elsewhere";
