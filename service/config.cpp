@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/path.h"
 #include "service/config_reader.h"
 #include "service/inbox_rules.h"
 
@@ -159,6 +160,38 @@ Status read_alerts(const ConfigSection& top, Config& config) {
 
 }  // namespace
 
+Status read_quota(std::string_view text, SpaceLimits& limits) {
+  const auto bytes = parse_size_bytes(text);
+  if (!bytes) {
+    return make_error(ErrorCode::kUsage, "quota is \"" + display_path(text) +
+                                             "\"; it has to be a size like \"50GB\", or \"0\" for "
+                                             "none");
+  }
+  limits.quota_bytes = *bytes;
+  return {};
+}
+
+Status read_reserve(std::string_view text, SpaceLimits& limits) {
+  limits.reserve_percent.reset();
+  limits.reserve_bytes.reset();
+  if (text.ends_with('%')) {
+    double percent = 0;
+    const char* end = text.data() + text.size() - 1;
+    const auto [rest, problem] =
+        std::from_chars(text.data(), end, percent, std::chars_format::fixed);
+    if (problem == std::errc{} && rest == end && percent >= 0 && percent < 100) {
+      limits.reserve_percent = percent;
+      return {};
+    }
+  } else if (const auto bytes = parse_size_bytes(text)) {
+    limits.reserve_bytes = *bytes;
+    return {};
+  }
+  return make_error(ErrorCode::kUsage, "reserve is \"" + display_path(text) +
+                                           "\"; it has to be a share like \"5%\", a size like "
+                                           "\"10GB\", or \"0\" for none");
+}
+
 std::optional<HttpConfig> parse_listen(std::string_view text) {
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return std::nullopt;
@@ -196,6 +229,22 @@ Status read_http(const ConfigSection& top, Config& config) {
                                            "\"; it has to be an address and a port, like "
                                            "\"127.0.0.1:7474\" or \"[::1]:7474\"");
   }
+  return {};
+}
+
+Status read_store(const ConfigSection& top, Config& config) {
+  TRY_ASSIGN(const std::optional<ConfigSection> section, top.section("store"));
+  if (!section) return {};
+  TRY(section->allow_only({"quota", "reserve"}));
+  TRY_ASSIGN(const std::optional<std::string> quota, section->text("quota"));
+  TRY_ASSIGN(const std::optional<std::string> reserve, section->text("reserve"));
+  const auto told = [&](const char* key, const Status& read) -> Status {
+    if (read.ok()) return {};
+    const std::string& message = read.error().message;  // "quota is ..."
+    return section->complain(key, message.substr(message.find(' ') + 1));
+  };
+  if (quota) TRY(told("quota", read_quota(*quota, config.store)));
+  if (reserve) TRY(told("reserve", read_reserve(*reserve, config.store)));
   return {};
 }
 
@@ -359,7 +408,7 @@ Status read_inboxes(const ConfigSection& top, Config& config) {
 Result<Config> read_document(const toml::table& document, const std::string& file_name) {
   const ConfigSection top(document, "", file_name);
   TRY(top.allow_only({"state", "watch", "snapshot", "retention", "scrub", "alerts", "http",
-                      "health", "dump", "inbox"}));
+                      "health", "store", "dump", "inbox"}));
   Config config;
   if (top.has("state")) {
     TRY_ASSIGN(config.state, top.required_absolute_path("state"));
@@ -371,6 +420,7 @@ Result<Config> read_document(const toml::table& document, const std::string& fil
   TRY(read_alerts(top, config));
   TRY(read_http(top, config));
   TRY(read_health(top, config));
+  TRY(read_store(top, config));
   TRY(read_dumps(top, config));
   TRY(read_inboxes(top, config));
   return config;

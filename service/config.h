@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "service/space_policy.h"
 
 namespace holdfast {
 
@@ -103,6 +104,7 @@ struct Config {
   std::optional<AlertsConfig> alerts;
   std::optional<HttpConfig> http;
   std::optional<HealthConfig> health;
+  SpaceLimits store;
   std::vector<DumpConfig> dumps;
   std::vector<InboxConfig> inboxes;
   // Sections that are there and valid but have no effect in this version: "alerts". The
@@ -111,6 +113,10 @@ struct Config {
 };
 
 std::optional<uint64_t> parse_rate_bytes(std::string_view text);  // "50MB/s"; more than nothing
+// "50GB"; "0" is none. kUsage: neither.
+Status read_quota(std::string_view text, SpaceLimits& limits);
+// "5%", "10GB"; "0" is none. kUsage: neither.
+Status read_reserve(std::string_view text, SpaceLimits& limits);
 
 // `file_name` is only for messages. Every error is kUsage and starts with "<file>:<line>: ".
 Result<Config> parse_config(std::string_view text, const std::string& file_name);
