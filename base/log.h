@@ -30,6 +30,8 @@ enum class LogKind : uint8_t {
   kClock,         // a clock was set, or is not what it should be
   kStateFailed,   // nothing can be kept: a full disk, an error of it
   kStateWorks,    // again
+  kNotKeeping,    // no new content is kept: the store is at its quota, or the disk at its reserve
+  kKeeping,       // again, and nothing of what is there is missing
   kDumpRejected,  // it is kept, and does not count as good
   kJobFailed,     // a dump, a snapshot, a prune, a restore of an inbox
 };

@@ -26,6 +26,8 @@ const char* id_of(LogKind kind) {
     case LogKind::kClock: return "68e75bcb22b5400d94a72d9a59338956";
     case LogKind::kStateFailed: return "584cd1711f5b4a1a88ad6366f144e48f";
     case LogKind::kStateWorks: return "7013c5f61f89409e858eab308630c77f";
+    case LogKind::kNotKeeping: return "2cc35537484d448692ea7dd11ae3a32c";
+    case LogKind::kKeeping: return "026421164ef547eb8540795fc51bb502";
     case LogKind::kDumpRejected: return "42ea943c7ffd47d0ba82d91ae4905bcc";
     case LogKind::kJobFailed: return "a038ff3472954463aee660eb36da46b1";
     case LogKind::kPlain: break;

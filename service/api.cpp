@@ -80,6 +80,16 @@ Json offline_json(const OfflineReport& report) {
   json["words"] = words_for_offline(report);
   return json;
 }
+
+void put_space(Json& store, const SpaceStatus& space) {
+  static constexpr const char* kStates[] = {"normal", "low", "stopped"};
+  store["quota_bytes"] = space.quota_bytes == 0 ? Json(nullptr) : Json(space.quota_bytes);
+  store["reserve_bytes"] = space.reserve_bytes;
+  store["space"] = kStates[static_cast<size_t>(space.state)];
+  store["keeping"] = space.is_keeping();
+  store["not_kept_since"] = space.since_ns == 0 ? Json(nullptr) : Json(format_time(space.since_ns));
+  store["not_kept"] = space.not_kept;
+}
 }  // namespace
 
 const char* error_code_name(ErrorCode code) {
@@ -206,6 +216,7 @@ Status Api::status(const ApiRequest& request, ApiSink& sink) {
                    {"journal_bytes", state_.env->used_bytes()},
                    {"logical_bytes", logical},
                    {"free_bytes", space.free_bytes}};
+  put_space(json["store"], engine.space);
   json["clock"] = clock_json(engine.clock);
   if (engine.offline) json["offline"] = offline_json(*engine.offline);
   TRY_ASSIGN(const auto found, findings(*txn, engine, limits, json));
@@ -220,7 +231,14 @@ Status Api::flush(const ApiRequest& request, ApiSink& sink) {
     TRY_ASSIGN(timeout, parse_duration_ns(text));
   }
   TRY_ASSIGN(const Sequence seq, gate_.flush(timeout));
-  sink.write(json_line({{"seq", seq.value}}));
+  const auto not_kept = std::make_shared<uint64_t>(0);
+  TRY(gate_.with_engine([not_kept](Engine& engine, const Gate::Done& done) {
+    *not_kept = engine.space().not_kept;
+    done({});
+  }));
+  Json json{{"seq", seq.value}};
+  if (*not_kept > 0) json["not_kept"] = *not_kept;
+  sink.write(json_line(json));
   return {};
 }
 

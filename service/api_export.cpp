@@ -6,6 +6,7 @@
 #include "journal/time_spec.h"
 #include "service/api.h"
 #include "service/differ.h"
+#include "service/restore_write.h"
 #include "service/tar.h"
 
 namespace holdfast {
@@ -64,7 +65,7 @@ class TreeWalk {
 std::string refusal(const Record& version) {
   if (version.type == FileType::kSocket) return "it is a socket, which a tar cannot hold";
   if (version.type != FileType::kFile || version.content.stored()) return "";
-  return "its content was not stored" + (version.note.empty() ? "" : ": " + version.note);
+  return "its content was not " + why_not_stored(version);
 }
 
 class Exporter {

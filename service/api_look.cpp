@@ -2,6 +2,7 @@
 #include "base/path.h"
 #include "service/api.h"
 #include "service/differ.h"
+#include "service/restore_write.h"
 
 namespace holdfast {
 
@@ -102,7 +103,7 @@ Status Api::cat(const ApiRequest& request, ApiSink& sink) {
   if (version->content.kind == ContentKind::kEmpty) return {};
   if (!version->content.stored()) {
     return make_error(ErrorCode::kNotFound,
-                      shown + ": the content was not stored: " + version->note);
+                      shown + ": the content was not " + why_not_stored(*version));
   }
   ChunkReader reader(*state_.store, *txn);
   const Error interrupted = make_error(ErrorCode::kInterrupted, "interrupted");

@@ -117,8 +117,8 @@ Status Api::prune(const ApiRequest& request, ApiSink& sink) {
 }
 
 PruneSchedule::PruneSchedule(Pruner& pruner, const std::optional<RetentionPolicy>& policy,
-                             State& state, const Clock& clock, Log& log)
-    : pruner_(pruner), policy_(policy), state_(state), clock_(clock), log_(log) {
+                             State& state, Gate& gate, const Clock& clock, Log& log)
+    : pruner_(pruner), policy_(policy), state_(state), gate_(gate), clock_(clock), log_(log) {
   thread_ = std::thread([this] { work(); });
 }
 
@@ -144,7 +144,9 @@ void PruneSchedule::work() {
     } else if (*freed > 0) {
       log_.info("pruned packs are gone, " + words_for_bytes(*freed) + " are free");
     }
-    if (policy_) prune();
+    if (!policy_) continue;
+    prune();
+    prune_for_space();
   }
 }
 
@@ -158,6 +160,28 @@ void PruneSchedule::prune() {
     return;
   }
   if (last_ns == 0) return;  // a state that is new has nothing to prune
+  run();
+}
+
+// A prune that helps nothing is not repeated until something has changed.
+void PruneSchedule::prune_for_space() {
+  const auto space = std::make_shared<SpaceStatus>();
+  const auto asked = gate_.with_engine([space](Engine& engine, const Gate::Done& done) {
+    *space = engine.space();
+    done({});
+  });
+  if (!asked.ok()) return;  // the service is stopping
+  if (!trigger_.is_due(space->state, space->use.used_bytes, clock_.boottime_ns())) return;
+  log_.info(std::string("pruning, because the store has ") +
+            (space->is_keeping() ? "little" : "no") + " room left: it takes " +
+            words_for_bytes(space->use.used_bytes) + ", and " +
+            words_for_bytes(space->use.free_bytes) + " are free on its disk");
+  const auto freed = run();
+  trigger_.pruned(freed.value_or(0), space->use.used_bytes, clock_.boottime_ns());
+}
+
+// By the policy. What goes of the packs, what came in their place taken off; nullopt: it failed.
+std::optional<uint64_t> PruneSchedule::run() {
   PruneOptions options;
   options.policy = *policy_;
   const auto result = pruner_.run(options);
@@ -166,13 +190,15 @@ void PruneSchedule::prune() {
       const std::string text = "pruning: " + result.error().message;
       log_.write({LogLevel::kError, LogKind::kJobFailed, text, "", "", 0});
     }
-    return;
+    return std::nullopt;
   }
   log_.info("pruned: " + words_for_bytes(result->dead_bytes) + " were not needed, " +
             std::to_string(result->packs_rewritten) + " packs became " +
             std::to_string(result->packs_written) + ", " +
             words_for_bytes(result->bytes_freed + result->bytes_waiting) + " go, " +
             words_for_bytes(result->bytes_written) + " came");
+  const uint64_t gone = result->bytes_freed + result->bytes_waiting;
+  return gone - std::min(gone, result->bytes_written);
 }
 
 }  // namespace holdfast

@@ -116,6 +116,7 @@ CaptureResult Capturer::Work::capture_name(const CaptureTask& task, const Captur
   result.name = item.name;
   result.told = item.told;
   result.ask = item.ask;
+  result.closings = context.pending->closings();
   // O_NONBLOCK: a FIFO put there a moment ago must not hang us. O_NOATIME where we may.
   const int flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
   int raw = ::openat(item.dir_fd->get(), item.name.c_str(), flags | O_NOATIME);

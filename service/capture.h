@@ -58,6 +58,9 @@ struct CaptureTask {
   FsTraits fs;  // of the root
 };
 
+// Stands for chunks that nobody is to store (PendingChunks::Claim::kClosed): the id of none.
+inline constexpr ChunkId kNeverStored{};
+
 enum class CaptureState : uint8_t {
   kDone,        // metadata, and content of a regular file
   kGone,        // the name is not there any more
@@ -85,9 +88,11 @@ struct CaptureResult {
   bool live = false;       // not the file's own bytes; stat.size is the content's
   bool in_flight = false;  // a commit may follow without any event
   std::string unproven;    // why it may be torn
+  bool not_kept = false;   // hashed, and the content is not stored
   Told told = Told::kSeen;
   uint64_t ask = 0;
-  std::vector<ChunkId> awaited;  // chunks that another worker is storing
+  std::vector<ChunkId> awaited;  // chunks that another worker is storing, and kNeverStored
+  uint64_t closings = 0;         // of PendingChunks, before anything was claimed
   int64_t took_ns = 0;
 };
 

@@ -36,7 +36,13 @@ ChunkId Capturer::Work::store_chunk(std::string_view bytes, ChunkKind kind, Fram
     known_bytes += bytes.size();
     return id;
   }
-  if (!context.pending->claim(id)) {
+  const auto claim = context.pending->claim(id);
+  if (claim == PendingChunks::Claim::kClosed) {
+    // One of them says it for all: of a file of any size.
+    if (awaited.empty() || awaited.back() != kNeverStored) awaited.push_back(kNeverStored);
+    return id;
+  }
+  if (claim == PendingChunks::Claim::kOthers) {
     awaited.push_back(id);
     return id;
   }
@@ -312,7 +318,10 @@ void Capturer::do_segment(Segment& segment) {
   work.emit_frames(own, job.generation);
   std::lock_guard lock(job.mutex);
   job.done[segment.index - job.base] = std::move(parts);
-  job.awaited.insert(job.awaited.end(), awaited.begin(), awaited.end());
+  const bool told = !job.awaited.empty() && job.awaited.back() == kNeverStored;
+  if (!told || awaited.size() != 1 || awaited[0] != kNeverStored) {
+    job.awaited.insert(job.awaited.end(), awaited.begin(), awaited.end());
+  }
   job.changed.notify_all();
 }
 

@@ -29,6 +29,7 @@ Engine::Engine(State& state, const Clock& clock, Log& log, EngineOptions options
       log_(log),
       options_(options),
       clocks_(std::make_unique<Clocks>()),
+      space_(std::make_unique<Space>()),
       pipeline_(options.workers, *state.env, *state.store, std::move(wake)) {}
 
 Engine::~Engine() = default;
@@ -47,6 +48,7 @@ Status Engine::start() {
   service.note = "started " HOLDFAST_VERSION;
   started_ns_ = progress_ns_ = clock_.boottime_ns();
   TRY(append(service));
+  TRY(begin_space());
   const bool stopped = last && last->kind == RecordKind::kService && last->note == "stopped";
   if (last) TRY(begin_clocks(*last, stopped));
   return commit();
@@ -156,6 +158,7 @@ Status Engine::turn(bool& progress) {
   }
   TRY(commit_if_due());
   TRY(finish_flushes(progress));
+  TRY(tend_space(progress));
   if (progress || idle) progress_ns_ = clock_.boottime_ns();
   tend_proof();
   return {};
@@ -236,6 +239,7 @@ Status Engine::append(Record& record) {
   batch_->last = record.seq;
   ++batch_->ops;
   ++batch_->added.records[static_cast<size_t>(record.kind)];
+  if ((record.flags & kFlagNotKept) != 0 && space_->since_ns != 0) ++space_->not_kept;
   offline_.appended(record);
   return note_incidents(record, *open);
 }
@@ -319,6 +323,7 @@ void Engine::fail_batch(const Error& cause) {
     root->unlisted.clear();
   }
   mounts_changed_ = true;
+  if (space_->search.wanted) restart_search();
   stall_ = error;
   stall_until_ns_ = clock_.boottime_ns() + kStallRetryNs;
   std::vector<Waiter> waiters = std::move(waiters_);
@@ -486,7 +491,7 @@ Status Engine::finish_flushes(bool& progress) {
 int64_t Engine::next_wake_ns() const {
   const int64_t now = clock_.boottime_ns();
   if (stall_) return stall_until_ns_;
-  int64_t next = kNever;
+  int64_t next = space_wake_ns();
   if (batch_) next = std::min(next, batch_->opened_ns + options_.batch_age_ns);
   if (!store_waiters_.empty()) next = std::min(next, store_waiters_.front().until_ns);
   if (!missing_.empty()) {
@@ -507,6 +512,12 @@ int64_t Engine::next_wake_ns() const {
 Result<Snapshot> Engine::snapshot(const std::string& message,
                                   const std::vector<std::pair<std::string, std::string>>& tags) {
   if (stall_) return *stall_;
+  TRY(check_whole());
+  return pin(message, tags);
+}
+
+Result<Snapshot> Engine::pin(const std::string& message,
+                             const std::vector<std::pair<std::string, std::string>>& tags) {
   TRY_ASSIGN(WriteTxn * open, txn());
   TRY_ASSIGN(const Head head, state_.journal->head(*open));
   Snapshot snapshot;

@@ -35,6 +35,7 @@
 #include "service/missing_names.h"
 #include "service/offline_summary.h"
 #include "service/pipeline.h"
+#include "service/space_policy.h"
 #include "service/state.h"
 #include "service/totals.h"
 #include "watcher/dirty_set.h"
@@ -63,6 +64,7 @@ struct EngineOptions {
   int64_t settle_ns = 100'000'000;
   // A hot file is captured again only after this many times what its last capture took.
   int64_t hold_factor = 4;
+  SpaceLimits space;
 };
 
 struct RootStatus {
@@ -113,6 +115,16 @@ struct GivenContent {
   bool rejected = false;  // kept as a version, and the one of before goes on being the good one
 };
 
+// The room that the store has (docs/quota.md).
+struct SpaceStatus {
+  SpaceState state = SpaceState::kNormal;
+  SpaceUse use;
+  uint64_t quota_bytes = 0, reserve_bytes = 0;  // 0: none
+  int64_t since_ns = 0;   // wall: since when contents of the present may be missing; 0: none are
+  uint64_t not_kept = 0;  // versions without their content since then
+  bool is_keeping() const { return state != SpaceState::kStopped; }
+};
+
 struct EngineStatus {
   Sequence seq;
   bool scanning = false;
@@ -123,7 +135,8 @@ struct EngineStatus {
   int64_t up_ns = 0;                   // since the start
   int64_t stuck_ns = 0;                // since workers with work have finished any of it
   std::optional<std::string> stalled;  // why nothing can be written
-  uint64_t under_way = 0;              // looks and captures
+  SpaceStatus space;
+  uint64_t under_way = 0;  // looks and captures
   EngineTotals totals;
 };
 
@@ -151,7 +164,8 @@ class Engine {
   // call. kChanged: a root is lost. kNoSpace: the disk of the state is full.
   void flush(std::function<void(Result<Sequence>)> done);
   void reconcile_all(const std::string& why);
-  // These take effect in a batch of their own, durable on return. Call flush() first.
+  // These take effect in a batch of their own, durable on return. Call flush() first. A snapshot is
+  // refused (kNoSpace) while contents of the present are not kept.
   Result<Snapshot> snapshot(const std::string& message,
                             const std::vector<std::pair<std::string, std::string>>& tags);
   Status remove_snapshot(const std::string& name);
@@ -214,6 +228,10 @@ class Engine {
   void with_store(const StoreChange& change, std::function<void(const Status&)> done);
   bool is_busy() const;  // something is being journaled, or was a moment ago
 
+  // --- the room that there is (engine_space.cpp) ---
+  void set_space_limits(const SpaceLimits& limits);
+  SpaceStatus space();
+
   EngineStatus status();
   State& state() { return state_; }
   const PendingChunks& pending_chunks() { return pipeline_.pending(); }  // thread-safe
@@ -228,6 +246,7 @@ class Engine {
   struct Waiter;
   struct Clocks;
   struct PutTarget;
+  struct Space;
 
   // engine.cpp
   Status turn(bool& progress);
@@ -236,6 +255,8 @@ class Engine {
   Status check_space(uint64_t more) const;
   Result<WriteTxn*> txn();
   Status append(Record& record);
+  Result<Snapshot> pin(const std::string& message,
+                       const std::vector<std::pair<std::string, std::string>>& tags);
   Status commit();
   Status commit_if_due();
   void fail_batch(const Error& error);
@@ -243,6 +264,30 @@ class Engine {
   void recheck(RootState& root);
   std::optional<uint64_t> lowest_epoch() const;
   bool quiet() const;
+
+  // engine_space.cpp
+  bool is_keeping();
+  Status begin_space();
+  Status measure_space();
+  Status take_judgement(const SpaceJudgement& judged);
+  Status stop_keeping(SpaceBound bound, uint64_t wanted);
+  Status keep_again();
+  Status tend_space(bool& progress);
+  Status search_not_kept(bool& progress);
+  Status end_search();
+  void restart_search();
+  int64_t space_wake_ns() const;
+  std::string words_for_bound() const;
+  SpaceStatus space_status() const;
+  Error not_keeping(const std::string& what) const;
+  Result<bool> has_room_for(uint64_t bytes);
+  Result<bool> keep_frame(const NewFrame& frame);
+  bool may_lack_content(const WriteTxn& open, const CaptureResult& result);
+  bool leave_content(CaptureResult& result);
+  void find_kept_content(const Record& before, const CaptureResult& result, Record& record) const;
+  Status check_keeping();
+  Status check_whole() const;
+  void space_problems(std::vector<EngineProblem>& problems) const;
 
   // engine_health.cpp
   void tend_proof();
@@ -496,6 +541,7 @@ class Engine {
   int64_t started_ns_ = 0, drained_ns_ = 0, progress_ns_ = 0;
   EngineTotals totals_;
   std::unique_ptr<Clocks> clocks_;
+  std::unique_ptr<Space> space_;
   std::optional<FdSet> fds_;  // of the watchers
   std::optional<MountTable> mount_table_;
   bool mounts_changed_ = false;

@@ -20,12 +20,13 @@ Record record_of(const CaptureResult& result) {
   record.handle = result.handle;
   record.flags = result.doubts;
   record.hash = result.hash;
-  record.content = result.content;
+  if (!result.not_kept) record.content = result.content;
   record.link_target = result.link_target;
   record.xattrs = result.xattrs;
   if (result.sparse) record.flags |= kFlagSparse;
   if (result.live) record.flags |= kFlagLive;
   if (!result.unproven.empty()) record.flags |= kFlagUnproven;
+  if (result.not_kept) record.flags |= kFlagNotKept;
   if (result.state == CaptureState::kUnstable) record.flags |= kFlagUnstable;
   if (result.state == CaptureState::kUnreadable) {
     record.flags |= kFlagUnreadable;
@@ -232,6 +233,7 @@ Status Engine::apply_move(size_t index, const CaptureResult& result, Record& rec
   record.kind = linked ? RecordKind::kLink : RecordKind::kRename;
   record.node = place.node;
   record.prev = before.seq;
+  find_kept_content(before, result, record);
   TRY(keep_good_content(before, record));
   TRY(judge(index, before, true, result, record));
   Record found = record;
@@ -270,10 +272,10 @@ Status Engine::captured(CaptureOutput output) {
     return apply_parked();
   }
   totals_.known_bytes += output.known_bytes;
-  if (!output.frames.empty()) {
-    for (const NewFrame& frame : output.frames) {
-      TRY(store_frame(frame));
-      for (const ChunkInFrame& chunk : frame.chunks) claimed_.push_back(chunk.id);
+  for (const NewFrame& frame : output.frames) {
+    TRY_ASSIGN(const bool kept, keep_frame(frame));
+    for (const ChunkInFrame& chunk : frame.chunks) {
+      kept ? claimed_.push_back(chunk.id) : pipeline_.pending().release(chunk.id);
     }
   }
   for (CaptureResult& result : output.results) {
@@ -297,11 +299,13 @@ Status Engine::apply_parked() {
       arrived = false;
       coming = coming && pipeline_.pending().contains(id);
     }
+    if (may_lack_content(*open, parked.result)) arrived = coming = false;
     if (!arrived && coming) {
       waiting.push_back(std::move(parked));
       continue;
     }
     busy_names_.erase({parked.result.dir, parked.result.name});
+    if (!arrived && !is_keeping()) arrived = leave_content(parked.result);
     if (!arrived && parked.result.ask != 0) {
       for (Ask& ask : asks_) ask.started = ask.started && ask.id != parked.result.ask;
     } else if (!arrived) {  // who was to store them was undone: the file is read again
@@ -364,6 +368,7 @@ Status Engine::apply(size_t index, CaptureResult& result, uint64_t epoch, bool o
   Record record = record_of(result);
   record.root = root.root.node;
   if (offline) record.flags |= kFlagOffline;
+  if (result.not_kept) record.note = space_->note;
   record.flags |= future_flag(index, record.stat);
   TRY_ASSIGN(WriteTxn * open, txn());
   if (found.how == Place::How::kRename || found.how == Place::How::kLink) {
@@ -396,16 +401,26 @@ Status Engine::apply_same(size_t index, const CaptureResult& result, Record& rec
     // Losing the right to read says nothing about the content.
     record.content = before.content;
     record.hash = before.hash;
+    record.flags |= before.flags & kFlagNotKept;
   }
+  find_kept_content(before, result, record);
   TRY_ASSIGN(const bool damaged, keep_good_content(before, record));
-  const uint32_t kept = kFlagSparse | kFlagUnstable | kFlagUnreadable | kFlagLive | kFlagUnproven;
-  const bool same_content = before.content == record.content && before.hash == record.hash;
+  const uint32_t kept =
+      kFlagSparse | kFlagUnstable | kFlagUnreadable | kFlagLive | kFlagUnproven | kFlagNotKept;
+  // What was not kept is kept now.
+  const bool made_up = (before.flags & ~record.flags & kFlagNotKept) != 0;
+  const bool same_content =
+      before.hash == record.hash && (made_up || before.content == record.content);
   const bool offline = (record.flags & kFlagOffline) != 0;
   if (offline && same_content) note_shift(index, before.stat, record.stat);
   if (same_content && before.stat == record.stat && before.xattrs == record.xattrs &&
       before.link_target == record.link_target && (before.flags & kept) == (record.flags & kept)) {
     if (damaged || is_clean_baseline(before) || !is_clean_baseline(record)) return {};
     record.kind = RecordKind::kVerify;  // the same, and now it is known for sure
+  } else if (made_up && same_content && before.stat == record.stat) {
+    record.kind = RecordKind::kVerify;
+    record.flags &= ~static_cast<uint32_t>(kFlagOffline);  // nothing has happened to it
+    record.note = "the content is kept now";
   } else {
     record.kind = same_content ? RecordKind::kAttrib : RecordKind::kModify;
   }

@@ -46,6 +46,7 @@ Status Engine::store_frame(const NewFrame& frame) {
   TRY(state_.store->append(*open, frame));
   for (const ChunkInFrame& chunk : frame.chunks) batch_->added.stored_raw_bytes += chunk.bytes;
   batch_->added.stored_bytes += frame.bytes.size();
+  space_->written_bytes += frame.bytes.size();
   return {};
 }
 
@@ -127,6 +128,8 @@ EngineStatus Engine::status() {
     status.stalled = stall_->message;
     status.problems.push_back({"writing", stall_->message});
   }
+  space_problems(status.problems);
+  status.space = space_status();
   clock_status(status);
   status.up_ns = now - started_ns_;
   if (pipeline_.tasks_outstanding() > 0) status.stuck_ns = now - progress_ns_;

@@ -10,6 +10,7 @@ namespace holdfast {
 
 Result<PutTicket> Engine::begin_import(const std::string& root_name) {
   if (stall_) return *stall_;
+  TRY(check_keeping());
   for (const auto& [id, put] : puts_) {
     if (put.root == root_name && put.generation == generation_) {
       return make_error(ErrorCode::kBusy, display_path(root_name) +
@@ -82,7 +83,7 @@ Result<Snapshot> Engine::finish_import(
     fail_batch(done.error());
     return done.error();
   }
-  return snapshot(message, tags);
+  return pin(message, tags);
 }
 
 bool Engine::is_importing(const std::string& root_name) const {

@@ -49,6 +49,7 @@ Told Engine::told_of(const Look& look, const std::string& name, const FileStat& 
 // Whether a file whose stamps have not moved may have changed nevertheless.
 bool Engine::read_again(const Look& look, const Record& version, Told told) const {
   if ((version.flags & (kFlagUnstable | kFlagRacy)) != 0) return true;
+  if ((version.flags & kFlagNotKept) != 0) return space_->judged.state != SpaceState::kStopped;
   const bool told_by_name = !look.all && told == Told::kSeen;
   // A database whose log an event or a doubt may be about. What a look at everything finds is told
   // by the log (is_sidecar()).

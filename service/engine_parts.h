@@ -68,6 +68,30 @@ struct Engine::Batch {
   EngineTotals added;  // to be counted once it is committed
 };
 
+// The room that the store has, and what was left out while it had none (engine_space.cpp).
+struct Engine::Space {
+  SpaceLimits limits;
+  SpaceJudgement judged;
+  SpaceUse use;
+  uint64_t written_bytes = 0;  // of frames, since `use` was measured
+  uint64_t wanted_bytes = 0;   // what there was no room for
+  bool stale = true;           // to be measured at once
+  int64_t measure_ns = 0;      // boottime: when to measure again at the earliest
+  std::string note;            // of records whose content is not kept, why
+  int64_t since_ns = 0;        // wall: since when contents of the present may be missing; 0: none
+  uint64_t not_kept = 0;       // versions since then; after a start or a search, files
+  // Looking for files whose present content is to be captured again.
+  struct Search {
+    bool wanted = false;
+    int rounds = 0;
+    bool settled = false;  // what it finds was looked at, and cannot be captured
+    NodeId next{1};
+    uint64_t found = 0;
+    std::optional<uint64_t> waits_for;  // epoch: until what was found is looked at
+    int64_t again_ns = 0;               // boottime
+  } search;
+};
+
 // What a name turns out to be, in the journal's terms.
 struct Engine::Place {
   enum class How { kSame, kLink, kRename, kNew };

@@ -86,6 +86,7 @@ Result<Engine::PutTarget> Engine::put_target(const std::string& root_name,
 
 Result<PutTicket> Engine::begin_put(const std::string& root, const std::string& path) {
   if (stall_) return *stall_;
+  TRY(check_keeping());
   for (const auto& [id, put] : puts_) {
     const bool same = put.path == path || put.path.empty();
     if (put.root == root && same && put.generation == generation_) {
@@ -116,12 +117,16 @@ Status Engine::put_frames(PutTicket ticket, const std::vector<NewFrame>& frames)
   for (const NewFrame& frame : frames) bytes += frame.bytes.size();
   // A stream that fills the disk must not take the batch, and what others wrote into it, along.
   TRY(check_space(bytes));
-  auto done = [&]() -> Status {
+  auto kept = [&]() -> Result<bool> {
+    TRY_ASSIGN(const bool room, has_room_for(bytes));
+    if (!room) return false;
     for (const NewFrame& frame : frames) TRY(store_frame(frame));
-    return commit_if_due();
+    TRY(commit_if_due());
+    return true;
   }();
-  if (!done.ok()) fail_batch(done.error());
-  return done;
+  if (!kept.ok()) fail_batch(kept.error());
+  if (!kept.ok()) return kept.error();
+  return *kept ? Status() : check_keeping();
 }
 
 Status Engine::journal_given_dirs(const std::string& root_name, PutTarget& target) {

@@ -111,6 +111,14 @@ void engine(const MetricsInput& input, MetricsText& out) {
       .value(seconds(input.engine.stuck_ns));
   out.gauge("holdfast_writing_stopped", "1 while nothing can be written to the state.")
       .value(one_if(input.engine.stalled.has_value()));
+  out.gauge("holdfast_store_quota_bytes", "What packs and journal may take; 0: no quota.")
+      .value(input.engine.space.quota_bytes);
+  out.gauge("holdfast_store_reserve_bytes", "What is left free on the state's disk for others.")
+      .value(input.engine.space.reserve_bytes);
+  out.gauge("holdfast_keeping_content", "0 while no new content is kept, only the journal goes on.")
+      .value(one_if(input.engine.space.is_keeping()));
+  out.gauge("holdfast_versions_not_kept", "Versions without their content since keeping stopped.")
+      .value(input.engine.space.not_kept);
   out.gauge("holdfast_sequence", "Sequence of the newest record.").value(input.engine.seq.value);
 }
 

@@ -54,7 +54,8 @@ void ServiceParts::apply(const PartOptions& options) {
   if (!options_ || options_->retention != options.retention) {
     api_.tell_pruner(pruner_, options.retention.value_or(kDefaultRetention));
     exchange(prunes_, [&] {
-      return std::make_unique<PruneSchedule>(pruner_, options.retention, state_, clock_, log_);
+      return std::make_unique<PruneSchedule>(pruner_, options.retention, state_, gate_, clock_,
+                                             log_);
     });
   }
   if (!options_ || options_->jobs != options.jobs) {

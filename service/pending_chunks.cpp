@@ -2,10 +2,16 @@
 
 namespace holdfast {
 
-bool PendingChunks::claim(const ChunkId& id) {
+PendingChunks::Claim PendingChunks::claim(const ChunkId& id) {
   Shard& shard = shard_of(id);
   std::lock_guard lock(shard.mutex);
-  return shard.ids.insert(id).second;
+  if (!open_.load()) return shard.ids.contains(id) ? Claim::kOthers : Claim::kClosed;
+  return shard.ids.insert(id).second ? Claim::kMine : Claim::kOthers;
+}
+
+void PendingChunks::set_open(bool open) {
+  const bool was_open = open_.exchange(open);
+  if (was_open && !open) closings_.fetch_add(1);
 }
 
 bool PendingChunks::contains(const ChunkId& id) {

@@ -15,7 +15,18 @@ namespace holdfast {
 // do not store the same chunk. Thread-safe; bounded by what a batch holds.
 class PendingChunks {
  public:
-  bool claim(const ChunkId& id);  // true: the caller must store it
+  enum class Claim : uint8_t {
+    kMine,    // the caller must store it
+    kOthers,  // somebody is storing it
+    kClosed,  // nobody is to store it
+  };
+  Claim claim(const ChunkId& id);
+  // While it is closed nothing more is claimed, because what is new is not to be stored. What was
+  // claimed before may not be stored either: who read closings() before it claimed, and finds
+  // another number at the end, cannot rely on what it claimed. The engine's thread.
+  void set_open(bool open);
+  bool is_open() const { return open_.load(); }
+  uint64_t closings() const { return closings_.load(); }
   bool contains(const ChunkId& id);
   void release(const ChunkId& id);
   void release_committed(const std::vector<ChunkId>& ids);
@@ -26,6 +37,8 @@ class PendingChunks {
 
  private:
   std::atomic<uint64_t> commits_{0};
+  std::atomic<bool> open_{true};
+  std::atomic<uint64_t> closings_{0};  // grows after open_ is false, never before
   struct Shard {
     std::mutex mutex;
     std::unordered_set<ChunkId, ChunkIdHash> ids;

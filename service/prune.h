@@ -20,6 +20,7 @@
 #include "journal/retention.h"
 #include "service/gate.h"
 #include "service/query.h"
+#include "service/space_policy.h"
 #include "service/state.h"
 #include "store/compaction.h"
 #include "store/live_map.h"
@@ -136,12 +137,13 @@ int64_t read_prune_mark(const std::string& state_dir);
 Status write_prune_mark(const std::string& state_dir, int64_t wall_ns);
 std::optional<std::string> prune_mark_flaw(const std::string& state_dir);
 
-// Prunes once a day by the policy of the configuration, and deletes what is condemned meanwhile.
+// Prunes by the policy of the configuration, once a day and when the store comes near its quota or
+// its disk near its reserve, and deletes what is condemned meanwhile.
 class PruneSchedule {
  public:
   // Without a policy only the latter.
   PruneSchedule(Pruner& pruner, const std::optional<RetentionPolicy>& policy, State& state,
-                const Clock& clock, Log& log);
+                Gate& gate, const Clock& clock, Log& log);
   ~PruneSchedule();
   PruneSchedule(const PruneSchedule&) = delete;
   PruneSchedule& operator=(const PruneSchedule&) = delete;
@@ -149,14 +151,18 @@ class PruneSchedule {
  private:
   void work();
   void prune();
+  void prune_for_space();
+  std::optional<uint64_t> run();
   Pruner& pruner_;
   const std::optional<RetentionPolicy> policy_;
   State& state_;
+  Gate& gate_;
   const Clock& clock_;
   Log& log_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stopping_ = false;
+  PruneTrigger trigger_;
   std::thread thread_;
 };
 

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "journal/time_spec.h"
+
 namespace holdfast {
 
 namespace {
@@ -154,6 +156,14 @@ bool has_content(int dir_fd, const std::string& name, const Record& version, Chu
   return fd.ok() && has_hash(fd->get(), version.hash) && has_bytes(fd->get(), version, reader);
 }
 
+std::string why_not_stored(const Record& version) {
+  if ((version.flags & kFlagNotKept) == 0) {
+    return "stored" + (version.note.empty() ? std::string() : ": " + version.note);
+  }
+  return "kept: " + (version.note.empty() ? "the store had no room for it" : version.note) +
+         " at " + format_time(version.time_ns);
+}
+
 bool same_special(int dir_fd, const std::string& name, const StatxResult& live,
                   const Record& version) {
   if (file_type_of_mode(live.mode) != version.type || !same_metadata(live, version)) return false;
@@ -168,9 +178,7 @@ Status write_file(int dir_fd, const std::string& name, const Record& version, Ch
   if (!fd) return errno_error(errno, "creating a file");
   Status status;
   if (version.content.kind == ContentKind::kNone) {
-    status = make_error(ErrorCode::kNotFound,
-                        "its content was not stored" +
-                            (version.note.empty() ? std::string() : ": " + version.note));
+    status = make_error(ErrorCode::kNotFound, "its content was not " + why_not_stored(version));
   } else if (version.content.kind != ContentKind::kEmpty) {
     status = write_content(fd.get(), version, reader);
   }

@@ -27,6 +27,8 @@ bool same_xattrs(int fd, const Record& version);
 // Whether the regular file `name` has the version's content now, by reading it. An equal hash is
 // not enough: it can be crafted, so that the bytes are compared too, as far as the store has them.
 bool has_content(int dir_fd, const std::string& name, const Record& version, ChunkReader& reader);
+// "stored: …" or "kept: the store was at its quota of 50 GB at …", of a file without content.
+std::string why_not_stored(const Record& version);
 // Whether a symlink, FIFO, socket or device is what the version says.
 bool same_special(int dir_fd, const std::string& name, const StatxResult& live,
                   const Record& version);

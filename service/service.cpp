@@ -271,6 +271,7 @@ class Reload {
       log_.warn("the configuration was read again, but " + words +
                 " takes effect only when the service is restarted");
     }
+    engine_.set_space_limits(next.space);
     parts_.replace(next.parts, [this] {
       log_.info("the configuration that was read again is in force");
       supervisor_.reloaded();
@@ -353,6 +354,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   TRY_ASSIGN(auto loop, Loop::create());
   EngineOptions engine_options;
   engine_options.backend = options.backend;
+  engine_options.space = options.space;
   engine_options.workers = std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8);
   Engine engine(*state, clock, log, engine_options, [&] { loop->wake(); });
   Supervisor supervisor(engine, clock, log);

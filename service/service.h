@@ -19,6 +19,7 @@ struct ServiceOptions {
   std::vector<RootSpec> roots;
   PartOptions parts;
   Backend backend = Backend::kAuto;
+  SpaceLimits space;
   bool expect_state = false;         // a state that is not there is an error, and not begun
   std::optional<HttpConfig> listen;  // for probes and metrics
   // Reads the configuration again, for SIGHUP; empty: there is none.

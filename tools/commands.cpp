@@ -241,6 +241,14 @@ CLI::App* add_watch(CLI::App& app, Arguments& arguments) {
                    "ADDRESS:PORT for /healthz, /readyz and /metrics, such as 127.0.0.1:7474")
       ->envname("HOLDFAST_LISTEN");
   watch
+      ->add_option("--quota", arguments.quota,
+                   "what the store may take (50GB); beyond it no new content is kept")
+      ->envname("HOLDFAST_QUOTA");
+  watch
+      ->add_option("--reserve", arguments.reserve,
+                   "what it leaves free on its disk (5%, 10GB); below it no new content is kept")
+      ->envname("HOLDFAST_RESERVE");
+  watch
       ->add_option("--backend", arguments.backend,
                    "what tells of changes: auto (the best that works), fanotify, inotify, poll")
       ->envname("HOLDFAST_BACKEND");

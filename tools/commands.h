@@ -21,6 +21,7 @@ struct Arguments {
   std::string backend = "auto";
   std::string scrub_every, scrub_rate, snapshot_every;
   std::string listen;
+  std::string quota, reserve;
   bool check_health = false;
   std::string max_age;
   std::string dump, to_command;

@@ -143,6 +143,23 @@ Status read_schedules(const Arguments& arguments, const Config& config, PartOpti
   return {};
 }
 
+// Those of the command line go before those of the configuration.
+Result<SpaceLimits> space_limits_of(const Arguments& arguments, const Config& config) {
+  SpaceLimits limits = config.store;
+  if (!arguments.quota.empty()) {
+    if (auto read = read_quota(arguments.quota, limits); !read.ok()) {
+      return make_error(ErrorCode::kUsage, "--quota (or HOLDFAST_QUOTA): " + read.error().message);
+    }
+  }
+  if (!arguments.reserve.empty()) {
+    if (auto read = read_reserve(arguments.reserve, limits); !read.ok()) {
+      return make_error(ErrorCode::kUsage,
+                        "--reserve (or HOLDFAST_RESERVE): " + read.error().message);
+    }
+  }
+  return limits;
+}
+
 Result<ServiceOptions> service_options(const Arguments& arguments, Log& log) {
   TRY_ASSIGN(const Config config, load_config(arguments));
   ServiceOptions options;
@@ -168,6 +185,7 @@ Result<ServiceOptions> service_options(const Arguments& arguments, Log& log) {
     log.warn("[" + section + "] in " + arguments.config_file + " has no effect in this version");
   }
   TRY_ASSIGN(options.listen, listen_of(arguments, config));
+  TRY_ASSIGN(options.space, space_limits_of(arguments, config));
   options.expect_state = environment_flag("HOLDFAST_EXPECT_STATE");
   if (!arguments.config_file.empty()) {
     options.reread = [&arguments, &log] { return service_options(arguments, log); };
@@ -233,6 +251,13 @@ int run_command(Arguments& arguments, Printer print) {
     }
     if (arguments.check_health && !json["healthy"].get<bool>()) code = 3;
     if (request.path == "/v1/restore" && !json["failed"].empty()) code = 5;
+    if (request.path == "/v1/flush" && json.contains("not_kept")) {
+      std::fprintf(stderr,
+                   "holdfast: journaled, but the contents of %s versions are not kept; "
+                   "holdfast status says why\n",
+                   json["not_kept"].dump().c_str());
+      code = 5;
+    }
     if (request.path == "/v1/check" && !json["clean"].get<bool>()) code = 3;
     if (request.path == "/v1/verify" && json["problems"].get<uint64_t>() > 0) code = 3;
     if (arguments.json) {

@@ -68,6 +68,23 @@ std::string print_inbox(const Json& inbox) {
   return text + "\n";
 }
 
+// Without a service nothing keeps to a limit.
+std::string print_limits(const Json& store) {
+  const uint64_t quota = number_of(store, "quota_bytes"),
+                 reserve = number_of(store, "reserve_bytes");
+  std::string text;
+  if (quota + reserve > 0) {
+    text += "           " + (quota == 0 ? "no quota" : "quota " + words_for_bytes(quota)) +
+            ", reserve " + words_for_bytes(reserve) + "\n";
+  }
+  if (store.value("not_kept_since", Json()).is_string()) {
+    text += "           CONTENT NOT KEPT since " + short_time(text_of(store, "not_kept_since")) +
+            ": " + counted(number_of(store, "not_kept"), "version") +
+            (store["keeping"].get<bool>() ? ", being captured now\n" : "\n");
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string print_record(const Json& record) {
@@ -159,7 +176,8 @@ std::string print_status(const Json& status) {
   text += "store      " + words_for_bytes(number_of(store, "bytes")) + " in " +
           counted(number_of(store, "packs"), "pack") + ", journal " +
           words_for_bytes(number_of(store, "journal_bytes")) + ", " +
-          words_for_bytes(number_of(store, "free_bytes")) + " free on its disk\n";
+          words_for_bytes(number_of(store, "free_bytes")) + " free on its disk\n" +
+          print_limits(store);
   const Json& scrub = status["scrub"];
   if (scrub["running"].get<bool>()) {
     text += "scrub      under way since " + short_time(text_of(scrub, "started")) + ", " +
