@@ -1,15 +1,9 @@
 #include "service/inbox_state.h"
 
-#include <algorithm>
 #include <array>
-#include <span>
-#include <type_traits>
 
 #include "base/fs.h"
-#include "base/hash.h"
-#include "base/path.h"
-#include "base/types.h"
-#include "service/query.h"
+#include "service/json_fields.h"
 
 namespace holdfast {
 
@@ -20,82 +14,7 @@ constexpr std::array<const char*, 6> kPhases{"accepted", "stopping", "started",
                                              "ended",    "filing",   "filed"};
 constexpr std::array<const char*, 3> kOutcomes{"done", "failed", "same"};
 
-using Words = std::span<const char* const>;
-
 std::string file_of(const std::string& state_dir) { return state_dir + "/inbox"; }
-
-// Reads fields, in any order. What is not there, or not of its type, makes the whole unreadable.
-class Reader {
- public:
-  explicit Reader(const Json& json) : json_(json) {}
-  void text(const char* key, std::string& value) {
-    const Json* found = find(key, &Json::is_string);
-    if (found != nullptr) value = found->get<std::string>();
-  }
-  void bytes(const char* key, std::string& value) {
-    std::string encoded;
-    text(key, encoded);
-    take_bytes(encoded, value);
-  }
-  void bytes(const char* key, std::vector<std::string>& values) {
-    const Json* found = find(key, &Json::is_array);
-    if (found == nullptr) return;
-    for (const Json& item : *found) {
-      values.emplace_back();
-      take_bytes(item.is_string() ? item.get<std::string>() : "%", values.back());
-    }
-  }
-  template <class Number>
-  void number(const char* key, Number& value) {
-    const bool is_signed = std::is_signed_v<Number>;
-    const Json* found = find(key, is_signed ? &Json::is_number_integer : &Json::is_number_unsigned);
-    if (found != nullptr) value = found->get<Number>();
-  }
-  template <class Enum>
-  void word(const char* key, Enum& value, Words words) {
-    std::string found;
-    text(key, found);
-    const auto at = std::find(words.begin(), words.end(), found);
-    good_ = good_ && at != words.end();
-    if (good_) value = static_cast<Enum>(at - words.begin());
-  }
-  bool good() const { return good_; }
-
- private:
-  const Json* find(const char* key, bool (Json::*is_of_type)() const noexcept) {
-    const auto at = json_.find(key);  // the end, of what is no object
-    if (at != json_.end() && ((*at).*is_of_type)()) return &*at;
-    good_ = false;
-    return nullptr;
-  }
-  void take_bytes(const std::string& encoded, std::string& value) {
-    const auto decoded = percent_decode(encoded);
-    good_ = good_ && decoded.ok();
-    if (decoded.ok()) value = *decoded;
-  }
-  const Json& json_;
-  bool good_ = true;
-};
-
-// The same calls write.
-class Writer {
- public:
-  void text(const char* key, const std::string& value) { json[key] = value; }
-  void bytes(const char* key, const std::string& value) { json[key] = percent_encode(value); }
-  void bytes(const char* key, const std::vector<std::string>& values) {
-    json[key] = Json::array();
-    for (const std::string& value : values) json[key].push_back(percent_encode(value));
-  }
-  template <class Number>
-  void number(const char* key, Number value) {
-    json[key] = value;
-  }
-  template <class Enum>
-  void word(const char* key, Enum value, Words words) {
-    json[key] = words[static_cast<size_t>(value)];
-  }
-  Json json;
-};
 
 template <class Fields, class Job>
 void fields_of_job(Fields& fields, Job& job) {
@@ -146,19 +65,17 @@ std::string encode_inbox_state(const InboxState& state) {
   Json json;
   json["job"] = Json();
   if (state.job) {
-    Writer job;
+    JsonWriter job;
     fields_of_job(job, *state.job);
     json["job"] = std::move(job.json);
   }
   json["last"] = Json::array();
   for (const InboxResult& result : state.last) {
-    Writer fields;
+    JsonWriter fields;
     fields_of_result(fields, result);
     json["last"].push_back(std::move(fields.json));
   }
-  const ContentHash hash = content_hash(json.dump());
-  json["checksum"] = "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
-  return json_line(json);
+  return sealed_json(std::move(json));
 }
 
 std::optional<InboxState> decode_inbox_state(std::string_view text) {
@@ -166,13 +83,13 @@ std::optional<InboxState> decode_inbox_state(std::string_view text) {
   if (!json.is_object() || !json.contains("job") || !json.contains("last")) return std::nullopt;
   InboxState state;
   if (!json["job"].is_null()) {
-    Reader job(json["job"]);
+    JsonReader job(json["job"]);
     fields_of_job(job, state.job.emplace());
     if (!job.good()) return std::nullopt;
   }
   if (!json["last"].is_array()) return std::nullopt;
   for (const Json& item : json["last"]) {
-    Reader result(item);
+    JsonReader result(item);
     fields_of_result(result, state.last.emplace_back());
     if (!result.good()) return std::nullopt;
   }
