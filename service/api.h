@@ -103,7 +103,14 @@ class Api {
     const std::lock_guard lock(told_mutex_);
     health_ = health;
   }
-  void note_snapshot(int64_t took_ns) { totals_.snapshot_took_ns = took_ns; }
+  void note_snapshot(int64_t took_ns) {
+    totals_.snapshot_took_ns = took_ns;
+    note_snapshot_failure("");
+  }
+  void note_snapshot_failure(const std::string& why) {  // of one by schedule
+    const std::lock_guard lock(told_mutex_);
+    snapshot_failure_ = why;
+  }
   // Within the time that the loop has to answer; an error where it does not.
   Result<EngineStatus> engine_status() { return gate_.status_within(health().limits.loop_ns); }
   Health health() {
@@ -150,7 +157,7 @@ class Api {
   Result<std::vector<Finding>> findings(const LmdbTxn& txn, const EngineStatus& engine,
                                         const HealthLimits& limits, Json& json);
   Status verdicts_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
-  Status dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems);
+  Status dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<Finding>& found);
   Status imports_of_status(const LmdbTxn& txn, std::vector<std::string>& problems);
   Status know_own_writes(const std::vector<UserPath>& paths, Sequence at);
   Status close_restored(const std::vector<UserPath>& paths, Sequence at);
@@ -164,6 +171,7 @@ class Api {
   std::vector<DumpConfig> dumps_;
   int64_t dumps_since_ns_ = 0;
   Health health_;
+  std::string snapshot_failure_;
   RequestTotals totals_;
   Pruner* pruner_ = nullptr;
   RetentionPolicy policy_ = kDefaultRetention;

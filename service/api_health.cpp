@@ -41,16 +41,17 @@ Result<std::vector<Finding>> Api::findings(const LmdbTxn& txn, const EngineStatu
   input.snapshot_every_ns = told.snapshot_every_ns;
   if (input.snapshot_every_ns != 0) {
     TRY_ASSIGN(input.last_snapshot_ns, last_scheduled_ns(*state_.journal, txn));
+    const std::lock_guard lock(told_mutex_);
+    input.snapshot_failure = snapshot_failure_;
   }
   input.since_ns = told.since_ns;
   input.now_ns = clock_.wall_ns();
   json["scrub"] = scrub_json(input.scrub);
   std::vector<Finding> found = check_health(input, limits);
-  std::vector<std::string> verdicts, dumps, imports, packs, inboxes;
+  std::vector<std::string> verdicts, imports, packs, inboxes;
   TRY(verdicts_of_status(txn, json, verdicts));
   add_all("verdicts", verdicts, found);
-  TRY(dumps_of_status(txn, json, dumps));
-  add_all("dumps", dumps, found);
+  TRY(dumps_of_status(txn, json, found));
   TRY(imports_of_status(txn, imports));
   add_all("imports", imports, found);
   TRY(state_.store->check_presence(txn,

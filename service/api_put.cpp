@@ -58,7 +58,7 @@ Result<DumpNote> judge(const ApiRequest& request, std::optional<uint32_t> shrink
 }  // namespace
 
 // What is known of each dump, and of the virtual roots what an engine would tell of watched ones.
-Status Api::dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::string>& problems) {
+Status Api::dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<Finding>& found) {
   TRY_ASSIGN(const auto roots, state_.journal->roots(txn));
   for (const Root& root : roots) {
     if (!root.is_virtual()) continue;
@@ -102,7 +102,10 @@ Status Api::dumps_of_status(const LmdbTxn& txn, Json& json, std::vector<std::str
     const auto problem = wanted ? dump_problem(state, config == dumps.end() ? nullptr : &*config,
                                                clock_.wall_ns(), dumps_since_ns)
                                 : std::nullopt;
-    if (problem) problems.push_back(*problem);
+    if (problem) {
+      found.push_back(finding_of("dumps", *problem));
+      found.back().subject = state.name;  // the words name each try
+    }
     entry["problem"] = problem ? Json(to_utf8_lossy(*problem)) : Json(nullptr);
     json["dumps"].push_back(std::move(entry));
   }

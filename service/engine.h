@@ -87,6 +87,8 @@ struct RootStatus {
 struct EngineProblem {
   const char* check;
   std::string text;
+  std::string root;     // empty: of no root in particular
+  std::string subject;  // stays the same while it lasts; empty: the text does
 };
 
 // A clock that stamps files and is not ours: of the file system, or of who writes to a root.

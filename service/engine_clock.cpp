@@ -257,10 +257,11 @@ void Engine::clock_status(EngineStatus& status) const {
     if (!told_ns) return;
     status.clock.skews.push_back({of, root, *told_ns});
     if (std::abs(*told_ns) < kSkewCriticalNs) return;
-    status.problems.push_back({"clock", words_for_skew({*told_ns, false}, whose) +
-                                            ": correct the one that is wrong (NTP); the order of "
-                                            "the journal does not depend on it, times of files "
-                                            "do"});
+    status.problems.push_back({"clock",
+                               words_for_skew({*told_ns, false}, whose) +
+                                   ": correct the one that is wrong (NTP); the order of the "
+                                   "journal does not depend on it, times of files do",
+                               root, of});
   };
   standing(clocks.file_system, "file_system", "", "the file system of the state");
   for (size_t i = 0; i < clocks.roots.size(); ++i) {

@@ -70,17 +70,22 @@ void Engine::count_batch(const Batch& batch) {
 }
 
 void Engine::root_problems(const RootState& root, std::vector<EngineProblem>& problems) const {
-  for (const std::string& problem : root.degraded) problems.push_back({"coverage", problem});
+  const std::string& name = root.spec.name;
+  for (const std::string& problem : root.degraded) {
+    problems.push_back({"coverage", problem, name, "degraded"});
+  }
   if (!root.unlisted.empty()) {
-    problems.push_back(
-        {"coverage", std::to_string(root.unlisted.size()) + " directories of " + root.spec.name +
-                         " cannot be read, or not in full, so what is in them is not kept up to "
-                         "date; holdfast log --kind gap names them"});
+    problems.push_back({"coverage",
+                        std::to_string(root.unlisted.size()) +
+                            " directories cannot be read, or not in full, so what is in them is "
+                            "not kept up to date; holdfast log --kind gap names them",
+                        name, "unlisted"});
   }
   if (root.lost) {
-    problems.push_back({"coverage", root.spec.path +
-                                        " is not there; nothing is recorded as deleted, "
-                                        "and watching resumes when it is back"});
+    problems.push_back({"coverage",
+                        root.spec.path + " is not there; nothing is recorded as deleted, "
+                                         "and watching resumes when it is back",
+                        name, "lost"});
   }
 }
 
@@ -122,11 +127,11 @@ EngineStatus Engine::status() {
   std::vector<std::string> databases;
   database_problems(databases);
   for (std::string& problem : databases) {
-    status.problems.push_back({"databases", std::move(problem)});
+    status.problems.push_back({"databases", std::move(problem), "", ""});
   }
   if (stall_) {
     status.stalled = stall_->message;
-    status.problems.push_back({"writing", stall_->message});
+    status.problems.push_back({"writing", stall_->message, "", "stalled"});
   }
   space_problems(status.problems);
   status.space = space_status();

@@ -148,7 +148,8 @@ Result<EngineStatus> DirectGate::status() {
       {"service",
        "no service is running on this state: nothing is being watched; start it "
        "with: holdfast --state " +
-           state_.dir + " watch DIR"});
+           state_.dir + " watch DIR",
+       "", ""});
   return status;
 }
 

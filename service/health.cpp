@@ -1,6 +1,7 @@
 #include "service/health.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 
 #include "service/words.h"
@@ -27,8 +28,8 @@ void check_age(const HealthInput& input, const HealthLimits& limits,
         {"up_to_date", root.name, ever ? "last known to be up to date" : "the first look takes",
          words_for_duration(age_ns) + (ever ? " ago" : ""), at_most(limits.max_age_ns),
          "holdfast status shows what it waits for, and its log why; where files are read for "
-         "longer "
-         "than that, raise max_age in [health]"});
+         "longer than that, raise max_age in [health]",
+         "age"});
   }
 }
 
@@ -38,7 +39,8 @@ void check_progress(const HealthInput& input, const HealthLimits& limits,
   findings.push_back({"progress", "", "files or directories are being read, and none is done",
                       "for " + words_for_duration(input.engine.stuck_ns), at_most(limits.stuck_ns),
                       "a disk or a server that does not answer is the usual cause: look at dmesg "
-                      "and at the mounts"});
+                      "and at the mounts",
+                      "stuck"});
 }
 
 std::string percent_words(double percent) {
@@ -50,23 +52,22 @@ std::string percent_words(double percent) {
 void check_free(const HealthInput& input, const HealthLimits& limits,
                 std::vector<Finding>& findings) {
   if (!input.state_space) return;
-  const auto& [free, total] = *input.state_space;
-  const auto share = [total = total](double percent) {
-    return static_cast<uint64_t>(static_cast<double>(total) * percent / 100);
-  };
-  uint64_t least = std::min(kFreeBytes, share(kFreePercent));
-  if (limits.free_below_bytes) least = *limits.free_below_bytes;
-  if (limits.free_below_percent) least = share(*limits.free_below_percent);
-  if (free >= least) return;
-  std::string bound = "at least " + words_for_bytes(least);
-  if (limits.free_below_percent) bound += " (" + percent_words(*limits.free_below_percent) + ")";
-  findings.push_back({"free_space", "", "free space on the disk of the state " + input.state_dir,
-                      words_for_bytes(free) + " of " + words_for_bytes(total), bound,
-                      "free some, or drop old versions with holdfast prune"});
+  auto finding = space_finding("free space on the disk of the state " + input.state_dir,
+                               *input.state_space, limits, false);
+  if (!finding) return;
+  finding->fix = "free some, or drop old versions with holdfast prune";
+  findings.push_back(std::move(*finding));
 }
 
 void check_snapshots(const HealthInput& input, std::vector<Finding>& findings) {
   if (input.snapshot_every_ns == 0) return;
+  if (!input.snapshot_failure.empty()) {
+    findings.push_back({"snapshot", "", "the last snapshot by schedule was not taken",
+                        input.snapshot_failure, "",
+                        "it is tried again when it is next due; a hook of [snapshot] that fails is "
+                        "the usual cause",
+                        "failed"});
+  }
   const int64_t last_ns = std::max(input.last_snapshot_ns, input.since_ns);
   const int64_t most_ns = 2 * input.snapshot_every_ns + kSnapshotGraceNs;
   const int64_t age_ns = input.now_ns - last_ns;
@@ -76,7 +77,8 @@ void check_snapshots(const HealthInput& input, std::vector<Finding>& findings) {
        input.last_snapshot_ns == 0 ? "no snapshot by schedule yet, and the service runs"
                                    : "the last snapshot by schedule is old",
        words_for_duration(age_ns), at_most(most_ns),
-       "its log says why none was taken; a hook of [snapshot] that fails is the usual cause"});
+       "its log says why none was taken; a hook of [snapshot] that fails is the usual cause",
+       "overdue"});
 }
 
 void check_scrub(const HealthInput& input, std::vector<Finding>& findings) {
@@ -90,7 +92,16 @@ void check_scrub(const HealthInput& input, std::vector<Finding>& findings) {
                       input.scrub.finished_ns != 0 ? "the last scrub that finished is old"
                                                    : "the first scrub does not end",
                       words_for_duration(age_ns), at_most(most_ns),
-                      "it reads no faster than rate in [scrub]: raise that, or every"});
+                      "it reads no faster than rate in [scrub]: raise that, or every", "old"});
+}
+
+// "and 12 more files …" is the same when they are 13.
+std::string without_count(const std::string& what) {
+  const size_t more = what.find(" more ");
+  if (more == std::string::npos) return "";
+  size_t first = more;
+  while (first > 0 && std::isdigit(static_cast<unsigned char>(what[first - 1])) != 0) --first;
+  return first == more ? "" : what.substr(0, first) + what.substr(more);
 }
 
 }  // namespace
@@ -109,7 +120,25 @@ Finding finding_of(const std::string& check, const std::string& problem) {
   const size_t end = problem.find("; ");
   finding.what = problem.substr(0, end);
   if (end != std::string::npos) finding.fix = problem.substr(end + 2);
+  finding.subject = without_count(finding.what);
   return finding;
+}
+
+std::optional<Finding> space_finding(const std::string& what, const FreeSpace& space,
+                                     const HealthLimits& limits, bool stands) {
+  const auto& [free, total] = space;
+  const auto share = [total = total](double percent) {
+    return static_cast<uint64_t>(static_cast<double>(total) * percent / 100);
+  };
+  uint64_t least = std::min(kFreeBytes, share(kFreePercent));
+  if (limits.free_below_bytes) least = *limits.free_below_bytes;
+  if (limits.free_below_percent) least = share(*limits.free_below_percent);
+  if (free >= (stands ? least + least / 10 : least)) return std::nullopt;
+  std::string bound = "at least " + words_for_bytes(least);
+  if (limits.free_below_percent) bound += " (" + percent_words(*limits.free_below_percent) + ")";
+  return Finding{
+      "free_space", "",          what,  words_for_bytes(free) + " of " + words_for_bytes(total),
+      bound,        "free some", "disk"};
 }
 
 HealthLimits limits_of(const Config& config) {
@@ -125,7 +154,10 @@ HealthLimits limits_of(const Config& config) {
 std::vector<Finding> check_health(const HealthInput& input, const HealthLimits& limits) {
   std::vector<Finding> findings;
   for (const EngineProblem& problem : input.engine.problems) {
-    findings.push_back(finding_of(problem.check, problem.text));
+    Finding finding = finding_of(problem.check, problem.text);
+    finding.root = problem.root;
+    if (!problem.subject.empty()) finding.subject = problem.subject;
+    findings.push_back(std::move(finding));
   }
   check_age(input, limits, findings);
   check_progress(input, limits, findings);
@@ -141,7 +173,8 @@ Finding loop_finding(int64_t waited_ns) {
           "the service does not answer",
           "not within " + words_for_duration(waited_ns),
           "",
-          "it hangs, or its disk does: look at its log and at dmesg, then restart it"};
+          "it hangs, or its disk does: look at its log and at dmesg, then restart it",
+          ""};
 }
 
 std::vector<std::string> not_ready(const EngineStatus& engine, const HealthLimits& limits) {

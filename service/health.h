@@ -19,8 +19,10 @@ struct Finding {
   std::string check;  // a word of docs/health.md
   std::string root;   // empty: of no root in particular
   std::string what, value, bound, fix;
+  std::string subject;  // stays the same while it lasts, whatever the words say; empty: `what` does
   // "uploads: last known to be up to date: 2 h 3 min ago, at most 1 h; …"
   std::string text() const;
+  bool operator==(const Finding&) const = default;
 };
 // Of a problem that is told in words: what is behind the first "; " says what to do.
 Finding finding_of(const std::string& check, const std::string& problem);
@@ -47,10 +49,15 @@ struct HealthInput {
   int64_t scrub_every_ns = 0;  // 0: never
   int64_t snapshot_every_ns = 0;
   int64_t last_snapshot_ns = 0;  // wall, by the schedule; 0: none
+  std::string snapshot_failure;  // why the last one by the schedule was not taken; empty: it was
   int64_t since_ns = 0;          // wall: when the service started
   int64_t now_ns = 0;            // wall
 };
 
+// Where less than the bound is free; `what` names the disk. While an alert of it stands, the bound
+// is a tenth higher, so that a disk around its bound is one cause and not many.
+std::optional<Finding> space_finding(const std::string& what, const FreeSpace& space,
+                                     const HealthLimits& limits, bool stands);
 // In a fixed order.
 std::vector<Finding> check_health(const HealthInput& input, const HealthLimits& limits);
 Finding loop_finding(int64_t waited_ns);  // the service's loop does not answer

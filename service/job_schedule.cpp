@@ -122,10 +122,10 @@ void JobSchedule::snapshot() {
   const SnapshotConfig& config = options_.snapshot;
   auto before =
       run_hook("the hook before the snapshot", config.pre, config.hook_timeout_ns, cancelled);
-  if (!before.ok()) job_failed(log_, "no snapshot is taken: " + before.error().message);
+  if (!before.ok()) snapshot_failed("no snapshot is taken: " + before.error().message);
   if (before.ok()) {
     if (auto taken = take_snapshot(); !taken.ok() && !stopping_) {
-      job_failed(log_, "taking a snapshot: " + taken.error().message);
+      snapshot_failed("taking a snapshot: " + taken.error().message);
     }
   }
   // In any case: what was made to pause has to go on.
@@ -135,6 +135,11 @@ void JobSchedule::snapshot() {
   if (auto removed = remove_old_ones(); !removed.ok() && !stopping_) {
     log_.error("removing old snapshots: " + removed.error().message);
   }
+}
+
+void JobSchedule::snapshot_failed(const std::string& text) {
+  api_.note_snapshot_failure(text);
+  job_failed(log_, text);
 }
 
 Status JobSchedule::take_snapshot() {

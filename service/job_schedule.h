@@ -42,6 +42,7 @@ class JobSchedule {
   void dump(const DumpConfig& dump);
   void snapshot();
   Status take_snapshot();
+  void snapshot_failed(const std::string& text);
   Status remove_old_ones();
 
   Api& api_;

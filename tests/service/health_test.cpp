@@ -169,4 +169,38 @@ TEST_CASE("a request is read, or refused", "[health]") {
                          Contains("Content-Length: 3\r\n") && Catch::EndsWith("\r\n\r\n"));
 }
 
+TEST_CASE("a disk around its bound is one cause and not many", "[health]") {
+  HealthLimits limits;
+  limits.free_below_percent = 10;
+  const auto is_low = [&](uint64_t free, bool stands) {
+    return space_finding("disk", {free, 1000}, limits, stands).has_value();
+  };
+  REQUIRE(is_low(99, false));
+  REQUIRE_FALSE(is_low(100, false));
+  REQUIRE(is_low(109, true));
+  REQUIRE_FALSE(is_low(110, true));
+}
+
+TEST_CASE("what a cause is does not change with its numbers", "[health]") {
+  const auto subject = [](const std::string& problem) {
+    const Finding finding = finding_of("verdicts", problem);
+    return finding.subject.empty() ? finding.what : finding.subject;
+  };
+  REQUIRE(subject("and 12 more files; look") == subject("and 9 more files; look"));
+  REQUIRE(subject("inbox /in: 12 more were not restored") ==
+          subject("inbox /in: 3 more were not restored"));
+  REQUIRE(subject("/a is corrupt since @12; heal") != subject("/a is corrupt since @13; heal"));
+  HealthInput input = well();
+  input.engine.problems = {{"coverage", "3 directories cannot be read", "uploads", "unlisted"}};
+  const Finding three = only(input, "coverage");
+  REQUIRE(three.root == "uploads");
+  REQUIRE(three.subject == "unlisted");
+  input.engine.problems = {};
+  input.snapshot_failure = "the hook failed";
+  REQUIRE(check_health(input, {}).empty());  // no schedule, no failure of it
+  input.snapshot_every_ns = kHour;
+  input.last_snapshot_ns = input.now_ns;
+  REQUIRE(only(input, "snapshot").subject == "failed");
+}
+
 }  // namespace holdfast
