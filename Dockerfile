@@ -6,15 +6,15 @@ RUN /src/dev package && cp /src/build/package/*.deb /holdfast.deb
 
 FROM debian:bookworm-slim
 COPY --from=build /holdfast.deb /tmp/holdfast.deb
-# The package brings in the runtime libraries it was linked with, and nothing else; its guide too, which
-# the base image would leave out. The user has a number, so that a volume can be given to it; any other
-# does as well (--user).
+# The package brings in the runtime libraries it was linked with, and its guide too, which the base image
+# would leave out; alerts by https need certificates. The user has a number, so that a volume can be
+# given to it; any other does as well (--user).
 RUN apt-get update \
     && groupadd --system --gid 10001 holdfast \
     && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/holdfast \
        --shell /usr/sbin/nologin holdfast \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-       -o 'DPkg::Options::=--path-include=/usr/share/doc/holdfast/*' /tmp/holdfast.deb \
+       -o 'DPkg::Options::=--path-include=/usr/share/doc/holdfast/*' /tmp/holdfast.deb ca-certificates \
     && apt-get clean \
     && rm -rf /tmp/holdfast.deb /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
     && install -d -o 10001 -g 10001 -m 0700 /var/lib/holdfast

@@ -34,6 +34,8 @@ enum class LogKind : uint8_t {
   kKeeping,       // again, and nothing of what is there is missing
   kDumpRejected,  // it is kept, and does not count as good
   kJobFailed,     // a dump, a snapshot, a prune, a restore of an inbox
+  kAlertRaised,   // docs/alerts.md
+  kAlertCleared,  // what it told of is over
 };
 
 struct LogEvent {

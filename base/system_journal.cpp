@@ -30,6 +30,8 @@ const char* id_of(LogKind kind) {
     case LogKind::kKeeping: return "026421164ef547eb8540795fc51bb502";
     case LogKind::kDumpRejected: return "42ea943c7ffd47d0ba82d91ae4905bcc";
     case LogKind::kJobFailed: return "a038ff3472954463aee660eb36da46b1";
+    case LogKind::kAlertRaised: return "cdd5bc3e51d1493eaca4cd888857542d";
+    case LogKind::kAlertCleared: return "cc2f1f43d3434b5ab515dd5f19914ad9";
     case LogKind::kPlain: break;
   }
   return "";

@@ -44,6 +44,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 # The libraries' packages and their least versions come from dpkg-shlibdeps, so they are never stale.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS ca-certificates)  # alerts by https
 set(deb_scripts ${PROJECT_SOURCE_DIR}/cmake/deb)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${deb_scripts}/conffiles ${deb_scripts}/postinst
     ${deb_scripts}/prerm ${deb_scripts}/postrm)

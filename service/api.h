@@ -31,6 +31,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "service/alert_status.h"
 #include "service/config.h"
 #include "service/gate.h"
 #include "service/health.h"
@@ -122,6 +123,10 @@ class Api {
   void tell_inboxes(std::function<Json(std::vector<std::string>&)> inboxes) {
     inboxes_ = std::move(inboxes);
   }
+  // The alerts of this process.
+  void tell_alerts(std::function<AlertStatus()> alerts) { alerts_ = std::move(alerts); }
+  // All that is wrong now.
+  Result<std::vector<Finding>> findings_now(const EngineStatus& engine);
   // This process's pruner and the policy of its configuration; without one, a request has its own.
   void tell_pruner(Pruner& pruner, const RetentionPolicy& policy) {
     const std::lock_guard lock(told_mutex_);
@@ -167,6 +172,7 @@ class Api {
   const Clock& clock_;
   std::function<ScrubState()> scrub_;
   std::function<Json(std::vector<std::string>&)> inboxes_;
+  std::function<AlertStatus()> alerts_;
   std::mutex told_mutex_;  // of what follows: a new configuration may change it
   std::vector<DumpConfig> dumps_;
   int64_t dumps_since_ns_ = 0;

@@ -5,6 +5,7 @@
 
 #include "base/lmdb_file.h"
 #include "base/path.h"
+#include "service/alert_state.h"
 #include "service/api.h"
 #include "service/inbox_state.h"
 #include "service/progress.h"
@@ -129,6 +130,7 @@ class StateCheck {
     if (const auto flaw = repository_flaw(state_.dir + "/repository", state_.info)) add_(*flaw);
     if (const auto flaw = scrub_flaw(state_.dir)) add_(*flaw);
     if (const auto flaw = inbox_flaw(state_.dir)) add_(*flaw);
+    if (const auto flaw = alerts_flaw(state_.dir)) add_(*flaw);
     if (const auto flaw = prune_mark_flaw(state_.dir)) add_(*flaw);
     TRY(state_.journal->check(txn, add_));
     TRY_ASSIGN(Pruned pruned, Pruned::load(*state_.journal, txn));

@@ -59,7 +59,16 @@ Result<std::vector<Finding>> Api::findings(const LmdbTxn& txn, const EngineStatu
   add_all("packs", packs, found);
   if (inboxes_) json["inboxes"] = inboxes_(inboxes);
   add_all("inbox", inboxes, found);
+  const AlertStatus alerts = alerts_ ? alerts_() : AlertStatus{};
+  json["alerts"] = alerts_json(alerts);
+  add_all(kAlertsCheck, alert_problems(alerts), found);
   return found;
+}
+
+Result<std::vector<Finding>> Api::findings_now(const EngineStatus& engine) {
+  TRY_ASSIGN(const auto txn, state_.env->begin_read());
+  Json unused;
+  return findings(*txn, engine, health().limits, unused);
 }
 
 Result<std::string> Api::metrics() {
@@ -97,6 +106,7 @@ Result<std::string> Api::metrics() {
   input.restored_files = totals_.restored_files;
   input.restored_bytes = totals_.restored_bytes;
   input.restore_failures = totals_.restore_failures;
+  if (alerts_) input.alerts = alerts_();
   Json unused;
   TRY_ASSIGN(const auto found, findings(*txn, input.engine, health().limits, unused));
   input.problems = found.size() + (input.answers ? 0u : 1u);

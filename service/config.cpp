@@ -147,14 +147,14 @@ Status read_alerts(const ConfigSection& top, Config& config) {
   TRY_ASSIGN(alerts.file_above_bytes, section->size_bytes("file_above"));
   TRY_ASSIGN(const std::optional<std::string> webhook, section->text("webhook"));
   if (webhook) {
-    if (!webhook->starts_with("https://") && !webhook->starts_with("http://")) {
+    if (!is_webhook(*webhook)) {  // it may be a secret, and is not shown
       return section->complain("webhook",
-                               "is \"" + *webhook + "\"; it has to start with https:// or http://");
+                               "is no address: it has to start with https:// or http://, and must "
+                               "not hold spaces");
     }
     alerts.webhook = *webhook;
   }
   TRY_ASSIGN(alerts.command, section->texts("command"));
-  config.not_yet.emplace_back("alerts");
   return {};
 }
 
@@ -190,6 +190,12 @@ Status read_reserve(std::string_view text, SpaceLimits& limits) {
   return make_error(ErrorCode::kUsage, "reserve is \"" + display_path(text) +
                                            "\"; it has to be a share like \"5%\", a size like "
                                            "\"10GB\", or \"0\" for none");
+}
+
+bool is_webhook(std::string_view text) {
+  const size_t scheme = text.starts_with("https://") ? 8 : text.starts_with("http://") ? 7 : 0;
+  return scheme != 0 && text.size() > scheme &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c != '\x7f'; });
 }
 
 std::optional<HttpConfig> parse_listen(std::string_view text) {

@@ -38,9 +38,11 @@ struct AlertsConfig {
   std::optional<double> free_below_percent;  // at most one of these two
   std::optional<uint64_t> free_below_bytes;
   std::optional<uint64_t> file_above_bytes;
-  std::string webhook;               // http:// or https://
+  std::string webhook;               // http:// or https://; may hold a secret
   std::vector<std::string> command;  // empty: none
+  bool operator==(const AlertsConfig&) const = default;
 };
+bool is_webhook(std::string_view text);  // may be one
 
 struct HttpConfig {
   std::string host;  // a name or an address, without the brackets of IPv6
@@ -107,9 +109,6 @@ struct Config {
   SpaceLimits store;
   std::vector<DumpConfig> dumps;
   std::vector<InboxConfig> inboxes;
-  // Sections that are there and valid but have no effect in this version: "alerts". The
-  // service says so when it starts, because a person relies on what the file says.
-  std::vector<std::string> not_yet;
 };
 
 std::optional<uint64_t> parse_rate_bytes(std::string_view text);  // "50MB/s"; more than nothing

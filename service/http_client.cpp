@@ -164,4 +164,77 @@ Result<HttpAnswer> http_ask(const std::string& socket_path, const std::string& m
   return answer;
 }
 
+std::string url_origin(const std::string& url) {
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parts(curl_url(), curl_url_cleanup);
+  const auto part = [&](CURLUPart which) {
+    char* text = nullptr;
+    if (curl_url_get(parts.get(), which, &text, 0) != CURLUE_OK) return std::string();
+    const std::unique_ptr<char, decltype(&curl_free)> owned(text, curl_free);
+    return std::string(text);
+  };
+  if (!parts || curl_url_set(parts.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK) {
+    return "an address that cannot be read";
+  }
+  const std::string port = part(CURLUPART_PORT);
+  return part(CURLUPART_SCHEME) + "://" + part(CURLUPART_HOST) + (port.empty() ? "" : ":" + port);
+}
+
+namespace {
+// Why no answer came. Where the sandbox of the service forbids the network, that is said.
+std::string words_for_no_answer(CURL* curl, CURLcode code) {
+  long number = 0;
+  curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
+  std::string words = curl_easy_strerror(code);
+  if (number != 0) words += ": " + errno_error(static_cast<int>(number), "connecting").message;
+  const bool forbidden = number == EAFNOSUPPORT || number == EPERM || number == EACCES ||
+                         number == ENETUNREACH || code == CURLE_COULDNT_RESOLVE_HOST ||
+                         (code == CURLE_COULDNT_CONNECT && number == 0);  // not even a socket
+  if (forbidden) {
+    words +=
+        "; where systemd runs the service, it has no network unless the drop-in network.conf "
+        "allows it (docs/systemd.md)";
+  }
+  if (code == CURLE_SSL_CACERT_BADFILE || code == CURLE_PEER_FAILED_VERIFICATION) {
+    words += "; the certificates that are trusted are those of the package ca-certificates";
+  }
+  return words;
+}
+}  // namespace
+
+Result<HttpAnswer> http_post_json(const std::string& url, const std::string& json,
+                                  int64_t timeout_ns, const std::function<bool()>& cancelled) {
+  std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
+  if (!curl) return make_error(ErrorCode::kFailed, "starting libcurl failed");
+  HttpAnswer answer;
+  const HeaderList headers(curl_slist_append(nullptr, "Content-Type: application/json"),
+                           curl_slist_free_all);
+  curl_slist_append(headers.get(), "Expect:");
+  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
+  curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "holdfast/" HOLDFAST_VERSION);
+  curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE, static_cast<long>(json.size()));
+  curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, json.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl.get(), CURLOPT_QUICK_EXIT,
+                   1L);  // a name server that hangs is not waited for
+  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_ns / 1'000'000));
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_answer);
+  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
+  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
+  curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &cancelled);
+  const CURLcode code = curl_easy_perform(curl.get());
+  if (code == CURLE_ABORTED_BY_CALLBACK) return make_error(ErrorCode::kInterrupted, "interrupted");
+  if (code != CURLE_OK) {
+    return make_error(ErrorCode::kFailed, words_for_no_answer(curl.get(), code));
+  }
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
+  curl_off_t seconds = 0;
+  curl_easy_getinfo(curl.get(), CURLINFO_RETRY_AFTER, &seconds);
+  constexpr curl_off_t kSecondsMax = 86'400;
+  answer.retry_after_ns = std::clamp<curl_off_t>(seconds, 0, kSecondsMax) * 1'000'000'000;
+  return answer;
+}
+
 }  // namespace holdfast

@@ -191,6 +191,21 @@ void jobs(const MetricsInput& input, MetricsText& out) {
       .value(input.restore_failures);
 }
 
+void alerts(const MetricsInput& input, MetricsText& out) {
+  uint64_t pending = 0;
+  std::map<std::string, uint64_t> failures{{"command", 0}, {"webhook", 0}};
+  for (const AlertSinkStatus& sink : input.alerts.sinks) {
+    pending += sink.pending;
+    failures[sink.name] += sink.failures;
+  }
+  out.gauge("holdfast_alerts_standing", "Alerts that were raised and are not over.")
+      .value(uint64_t{input.alerts.standing.size()});
+  out.gauge("holdfast_alert_notices_pending", "Notices of alerts that could not be sent yet.")
+      .value(pending);
+  out.counter("holdfast_alert_failures_total", "Tries to send a notice that failed, by sink.");
+  for (const auto& [sink, count] : failures) out.value(count, {{"sink", sink}});
+}
+
 void process(const MetricsInput& input, MetricsText& out) {
   out.gauge("holdfast_build_info", "1, with the version as a label.")
       .value(uint64_t{1}, {{"version", HOLDFAST_VERSION}});
@@ -218,6 +233,7 @@ std::string render_metrics(const MetricsInput& input) {
   }
   store(input, out);
   jobs(input, out);
+  alerts(input, out);
   return out.take();
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/fs.h"
 #include "base/process_stats.h"
+#include "service/alert_status.h"
 #include "service/dump_run.h"
 #include "service/engine.h"
 #include "service/scrub.h"
@@ -40,6 +41,7 @@ struct MetricsInput {
   uint64_t restores_in_place = 0, restores_elsewhere = 0;
   uint64_t restored_files = 0, restored_bytes = 0, restore_failures = 0;
   uint64_t problems = 0;
+  AlertStatus alerts;
   std::optional<ProcessStats> process;
 };
 

@@ -12,11 +12,13 @@ void finish(Part&) {}
 
 }  // namespace
 
-ServiceParts::ServiceParts(State& state, Gate& gate, const Clock& clock, Log& log, Api& api)
+ServiceParts::ServiceParts(State& state, Gate& gate, const Clock& clock, Log& log, AlertBell& bell,
+                           Api& api)
     : state_(state),
       gate_(gate),
       clock_(clock),
       log_(log),
+      bell_(bell),
       api_(api),
       pruner_(state, gate, clock),
       since_ns_(clock.wall_ns()) {
@@ -27,6 +29,10 @@ ServiceParts::ServiceParts(State& state, Gate& gate, const Clock& clock, Log& lo
   api_.tell_inboxes([this](std::vector<std::string>& problems) {
     const std::lock_guard lock(mutex_);
     return inboxes_ ? inboxes_->status(problems) : Json::array();
+  });
+  api_.tell_alerts([this] {
+    const std::lock_guard lock(mutex_);
+    return alerts_ ? alerts_->status() : AlertStatus{};
   });
 }
 
@@ -71,6 +77,14 @@ void ServiceParts::apply(const PartOptions& options) {
   }
   api_.tell_health({options.health, options.scrub.every_ns,
                     options.jobs.snapshot_every_ns.value_or(0), since_ns_});
+  // Last: what they look at is in force by now.
+  if (!options_ || options_->alerts != options.alerts) {
+    exchange(alerts_, [&] {
+      return options.alerts
+                 ? std::make_unique<Alerts>(api_, state_, clock_, log_, bell_, *options.alerts)
+                 : nullptr;
+    });
+  }
   options_ = options;
 }
 
@@ -89,12 +103,19 @@ void ServiceParts::cancel() {
   cancelled_ = true;
   if (jobs_) jobs_->cancel();
   if (inboxes_) inboxes_->cancel();
+  if (alerts_) alerts_->cancel();
 }
 
 void ServiceParts::stop() {
   cancel();
   pruner_.cancel();
   if (replacing_.joinable()) replacing_.join();
+  std::unique_ptr<Alerts> alerts;
+  {
+    const std::lock_guard lock(mutex_);
+    alerts.swap(alerts_);
+  }
+  alerts.reset();  // outside the lock: until then it may ask the others
   jobs_.reset();
   prunes_.reset();
   inboxes_.reset();

@@ -1,6 +1,6 @@
 // ServiceParts: what works beside the loop as the configuration says, each on a thread of its own:
-// the scrub, pruning, dumps and snapshots, the inboxes. A new configuration replaces those whose
-// part of it changed, each when it is done with what it was doing.
+// the scrub, pruning, dumps and snapshots, the inboxes, alerts. A new configuration replaces those
+// whose part of it changed, each when it is done with what it was doing.
 #pragma once
 
 #include <memory>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "journal/retention.h"
+#include "service/alerts.h"
 #include "service/api.h"
 #include "service/health.h"
 #include "service/inbox.h"
@@ -25,12 +26,13 @@ struct PartOptions {
   JobOptions jobs;
   std::vector<InboxConfig> inboxes;  // as checked_inboxes() gives them
   HealthLimits health;
+  std::optional<AlertsConfig> alerts;  // none: nobody is told
 };
 
 class ServiceParts {
  public:
   // All outlive it.
-  ServiceParts(State& state, Gate& gate, const Clock& clock, Log& log, Api& api);
+  ServiceParts(State& state, Gate& gate, const Clock& clock, Log& log, AlertBell& bell, Api& api);
   ~ServiceParts() { stop(); }
   ServiceParts(const ServiceParts&) = delete;
   ServiceParts& operator=(const ServiceParts&) = delete;
@@ -51,6 +53,7 @@ class ServiceParts {
   Gate& gate_;
   const Clock& clock_;
   Log& log_;
+  AlertBell& bell_;
   Api& api_;
   Pruner pruner_;
   const int64_t since_ns_;
@@ -62,6 +65,7 @@ class ServiceParts {
   std::unique_ptr<PruneSchedule> prunes_;
   std::unique_ptr<JobSchedule> jobs_;
   std::unique_ptr<Inboxes> inboxes_;
+  std::unique_ptr<Alerts> alerts_;
 };
 
 }  // namespace holdfast

@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/path.h"
 #include "base/step_alarm.h"
+#include "service/alert_bell.h"
 #include "service/api.h"
 #include "service/http_server.h"
 #include "service/parts.h"
@@ -342,7 +343,9 @@ std::vector<std::string> words_for_restart(const ServiceOptions& now, const Serv
   return words;
 }
 
-Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) {
+Status run_service(const ServiceOptions& options, const Clock& clock, Log& told) {
+  AlertBell bell;
+  RingingLog log(told, bell);
   raise_descriptor_limit();
   ::mallopt(M_ARENA_MAX, 2);  // an arena a thread would keep what each thread once needed
   ::signal(SIGPIPE, SIG_IGN);
@@ -369,7 +372,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& log) 
   std::optional<StepAlarm> alarm;
   TRY(connect_loop(*loop, engine, turner, alarm, log));
   Api api(*state, gate, clock);
-  ServiceParts parts(*state, gate, clock, log, api);
+  ServiceParts parts(*state, gate, clock, log, bell, api);
   parts.start(options.parts);
   Reload reload(options, engine, parts, supervisor, log);
   TRY(loop->on_signal(SIGHUP, [&] {

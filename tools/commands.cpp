@@ -271,4 +271,14 @@ std::pair<CLI::App*, CLI::App*> add_mending(CLI::App& app) {
   return {rebuild, repair};
 }
 
+CLI::App* add_test_alert(CLI::App& app) {
+  auto* test_alert =
+      app.add_subcommand("test-alert", "send a test through the sinks of [alerts], now")
+          ->fallthrough();
+  test_alert->footer(
+      "Each is tried once. Exit code 1: one of them did not work. No service needs to run.\n"
+      "Example: holdfast --config /etc/holdfast.toml test-alert");
+  return test_alert;
+}
+
 }  // namespace holdfast

@@ -44,5 +44,6 @@ CLI::App* add_run_dump(CLI::App& app, Arguments& arguments);
 void add_options_of_all(CLI::App& app, Arguments& arguments);
 CLI::App* add_watch(CLI::App& app, Arguments& arguments);
 std::pair<CLI::App*, CLI::App*> add_mending(CLI::App& app);  // rebuild, repair
+CLI::App* add_test_alert(CLI::App& app);
 
 }  // namespace holdfast

@@ -30,6 +30,7 @@
 #include "tools/mend.h"
 #include "tools/print.h"
 #include "tools/seed.h"
+#include "tools/test_alert.h"
 
 namespace holdfast {
 
@@ -118,6 +119,21 @@ Result<std::optional<HttpConfig>> listen_of(const Arguments& arguments, const Co
                         display_path(arguments.listen) + "\"");
 }
 
+// [alerts], and the webhook of the environment, which goes before that of the file. None: nobody is
+// told.
+Result<std::optional<AlertsConfig>> alerts_of(const Config& config) {
+  const char* webhook = std::getenv("HOLDFAST_ALERT_WEBHOOK");
+  if (webhook == nullptr || *webhook == '\0') return config.alerts;
+  if (!is_webhook(webhook)) {
+    return make_error(ErrorCode::kUsage,
+                      "HOLDFAST_ALERT_WEBHOOK is no address: it has to start with https:// or "
+                      "http://, and must not hold spaces");
+  }
+  AlertsConfig alerts = config.alerts.value_or(AlertsConfig{});
+  alerts.webhook = webhook;
+  return std::optional(alerts);
+}
+
 // The durations and rates of the command line go before those of the configuration.
 Status read_schedules(const Arguments& arguments, const Config& config, PartOptions& parts) {
   if (config.scrub && config.scrub->every_ns) parts.scrub.every_ns = *config.scrub->every_ns;
@@ -140,6 +156,7 @@ Status read_schedules(const Arguments& arguments, const Config& config, PartOpti
     TRY_ASSIGN(parts.jobs.snapshot_every_ns, parse_duration_ns(arguments.snapshot_every));
   }
   parts.health = limits_of(config);
+  TRY_ASSIGN(parts.alerts, alerts_of(config));
   return {};
 }
 
@@ -160,7 +177,7 @@ Result<SpaceLimits> space_limits_of(const Arguments& arguments, const Config& co
   return limits;
 }
 
-Result<ServiceOptions> service_options(const Arguments& arguments, Log& log) {
+Result<ServiceOptions> service_options(const Arguments& arguments) {
   TRY_ASSIGN(const Config config, load_config(arguments));
   ServiceOptions options;
   TRY_ASSIGN(options.state_dir, state_dir(arguments, config));
@@ -181,14 +198,11 @@ Result<ServiceOptions> service_options(const Arguments& arguments, Log& log) {
   TRY_ASSIGN(options.parts.inboxes,
              checked_inboxes(config.inboxes, arguments.config_file, options.state_dir));
   TRY_ASSIGN(options.backend, backend_of_name(arguments.backend));
-  for (const std::string& section : config.not_yet) {
-    log.warn("[" + section + "] in " + arguments.config_file + " has no effect in this version");
-  }
   TRY_ASSIGN(options.listen, listen_of(arguments, config));
   TRY_ASSIGN(options.space, space_limits_of(arguments, config));
   options.expect_state = environment_flag("HOLDFAST_EXPECT_STATE");
   if (!arguments.config_file.empty()) {
-    options.reread = [&arguments, &log] { return service_options(arguments, log); };
+    options.reread = [&arguments] { return service_options(arguments); };
   }
   return options;
 }
@@ -199,7 +213,7 @@ int run_watch(const Arguments& arguments) {
                                            : LogLevel::kInfo;
   const auto log =
       stderr_is_system_journal() ? make_system_journal_log(least) : make_stderr_log(least);
-  auto options = service_options(arguments, *log);
+  auto options = service_options(arguments);
   if (!options.ok()) return report(options.error());
   SystemClock clock;
   auto status = run_service(*options, clock, *log);
@@ -310,6 +324,16 @@ int run_mending(const Arguments& arguments, int (*mend)(const MendOptions&)) {
   return mend({*dir, arguments.json, arguments.quiet});
 }
 
+int run_alert_test(const Arguments& arguments) {
+  auto config = load_config(arguments);
+  if (!config.ok()) return report(config.error());
+  auto dir = state_dir(arguments, *config);
+  if (!dir.ok()) return report(dir.error());
+  auto alerts = alerts_of(*config);
+  if (!alerts.ok()) return report(alerts.error());
+  return run_test_alert(alerts->value_or(AlertsConfig{}), {*dir, arguments.json, arguments.quiet});
+}
+
 int run_export_command(Arguments& arguments) {
   auto config = load_config(arguments);
   if (!config.ok()) return report(config.error());
@@ -360,6 +384,7 @@ int run(int argc, char** argv) {
   add_truth_commands(app, arguments, commands);
   auto* run_dump = add_run_dump(app, arguments);
   const auto [rebuild, repair] = add_mending(app);
+  const auto* test_alert = add_test_alert(app);
   SeedArguments seed;
   add_seed_command(app, seed);
   ImportArguments import_arguments;
@@ -380,6 +405,7 @@ int run(int argc, char** argv) {
   if (watch->parsed()) return run_watch(arguments);
   if (import_arguments.app->parsed()) return run_importing(arguments, import_arguments);
   if (seed.app->parsed()) return run_seeding(arguments, seed);
+  if (test_alert->parsed()) return run_alert_test(arguments);
   if (repair->parsed()) return run_mending(arguments, run_repair);
   if (rebuild->parsed()) return run_mending(arguments, run_rebuild);
   if (app.got_subcommand("export")) return run_export_command(arguments);

@@ -108,6 +108,8 @@ constexpr const char* kEnvironment =
     "after its name: HOLDFAST_STATE_FILE=/run/secrets/state.\n"
     ".TP\n\\fBHOLDFAST_EXPECT_STATE\\fR\n"
     "1: a state directory without a state is an error, and none is begun there.\n"
+    ".TP\n\\fBHOLDFAST_ALERT_WEBHOOK\\fR\n"
+    "the address that alerts are sent to, instead of webhook in [alerts].\n"
     ".SH FILES\n"
     ".TP\n/etc/holdfast.toml\nthe service's configuration\n"
     ".TP\n/var/lib/holdfast\nthe state: journal and packs\n"

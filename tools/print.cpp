@@ -85,6 +85,17 @@ std::string print_limits(const Json& store) {
   return text;
 }
 
+std::string print_alerts(const Json& alerts) {
+  std::string text = "alerts     " + std::to_string(alerts["standing"].size()) + " standing";
+  for (const Json& sink : alerts["sinks"]) {
+    text += ", " + text_of(sink, "name");
+    const uint64_t pending = number_of(sink, "pending");
+    if (pending > 0) text += " with " + counted(pending, "notice") + " to send";
+    if (sink["why"].is_string()) text += " (" + display_path(text_of(sink, "why")) + ")";
+  }
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string print_record(const Json& record) {
@@ -202,6 +213,9 @@ std::string print_status(const Json& status) {
             (text_of(skew, "root").empty() ? "the state's file system"
                                            : "the files of " + text_of(skew, "root")) +
             "\n";
+  }
+  if (status.contains("alerts") && status["alerts"].is_object()) {
+    text += print_alerts(status["alerts"]);
   }
   if (status["healthy"].get<bool>()) return text + "healthy\n";
   for (const Json& problem : status["problems"]) {

@@ -86,16 +86,10 @@ TEST_CASE("a whole configuration is read", "[config]") {
   REQUIRE(config.inboxes.at(0).restore.size() == 2);
 }
 
-TEST_CASE("sections without effect in this version are named", "[config]") {
-  REQUIRE(parse_ok(kWhole).not_yet == std::vector<std::string>{"alerts"});
-  REQUIRE(parse_ok("state = '/s'\n[[watch]]\npath = '/d'").not_yet.empty());
-}
-
 TEST_CASE("an empty configuration is a configuration", "[config]") {
   const Config config = parse_ok("");
   REQUIRE(config.state.empty());
   REQUIRE(config.watches.empty());
-  REQUIRE(config.not_yet.empty());
 }
 
 TEST_CASE("sizes and addresses have several spellings", "[config]") {
@@ -166,6 +160,8 @@ TEST_CASE("a complaint names the file, the line and the fix", "[config]") {
       {"[alerts]\nfile_above = '99999999999TB'", ":2: file_above in [alerts]", "\"500MB\""},
       {"[alerts]\nfile_above = 'nan'", ":2: file_above in [alerts]", "\"500MB\""},
       {"[alerts]\nwebhook = 'example.org'", ":2: webhook in [alerts]", "https://"},
+      {"[alerts]\nwebhook = 'https://'", ":2: webhook in [alerts]", "https://"},
+      {"[alerts]\nwebhook = 'https://a b'", ":2: webhook in [alerts]", "spaces"},
       {"[http]", ":1: listen in [http] is missing", "127.0.0.1:7474"},
       {"[http]\nlisten = '7474'", ":2: listen in [http]", "\"[::1]:7474\""},
       {"[http]\nlisten = '::1:80'", ":2: listen in [http]", "\"[::1]:7474\""},

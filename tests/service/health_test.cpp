@@ -129,7 +129,7 @@ TEST_CASE("what the engine complains of keeps its words", "[health]") {
   HealthInput input = well();
   input.engine.roots[0].lost = true;
   input.engine.roots[0].caught_up_ago_ns = 50 * kHour;  // not told twice
-  input.engine.problems = {{"coverage", "/data is not there; it resumes; when it is back"}};
+  input.engine.problems = {{"coverage", "/data is not there; it resumes; when it is back", "", ""}};
   const Finding finding = only(input, "coverage");
   REQUIRE(finding.what == "/data is not there");
   REQUIRE(finding.fix == "it resumes; when it is back");

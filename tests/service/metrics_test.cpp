@@ -34,6 +34,8 @@ MetricsInput full_input() {
   DumpState dump;
   dump.name = "app-db";
   input.dumps = {dump};
+  input.alerts.standing.resize(2);
+  input.alerts.sinks = {{"webhook", 3, 5, 1, "HTTP status 500"}};
   return input;
 }
 
@@ -87,6 +89,10 @@ TEST_CASE("the text format is what its readers take", "[metrics]") {
   REQUIRE(text.at("holdfast_up_to_date_timestamp_seconds{root=\"etc\"}") == 1'799'999'998.5);
   REQUIRE(text.at("holdfast_dump_last_success_timestamp_seconds{dump=\"app-db\"}") == 0);
   REQUIRE(text.at("holdfast_root_free_bytes{root=\"etc\"}") == 1);
+  REQUIRE(text.at("holdfast_alerts_standing") == 2);
+  REQUIRE(text.at("holdfast_alert_notices_pending") == 3);
+  REQUIRE(text.at("holdfast_alert_failures_total{sink=\"webhook\"}") == 5);
+  REQUIRE(text.at("holdfast_alert_failures_total{sink=\"command\"}") == 0);
   REQUIRE(text.at("holdfast_flush_duration_seconds_bucket{le=\"0.001\"}") == 2);
   REQUIRE(text.at("holdfast_flush_duration_seconds_bucket{le=\"0.005\"}") == 3);
   REQUIRE(text.at("holdfast_flush_duration_seconds_bucket{le=\"120\"}") == 4);
