@@ -314,18 +314,20 @@ void Engine::space_problems(std::vector<EngineProblem>& problems) const {
   const std::string count =
       std::to_string(room.not_kept) + (room.not_kept == 1 ? " version" : " versions");
   if (room.judged.state != SpaceState::kStopped) {
-    problems.push_back(
-        {"store_space", "the contents of " + count + " were not kept since " +
+    problems.push_back({"store_space",
+                        "the contents of " + count + " were not kept since " +
                             format_time(room.since_ns) +
                             ", and what of them is there still is captured now; holdfast log "
-                            "shows them with the flag not_kept"});
+                            "shows them with the flag not_kept",
+                        "", "not_kept"});
     return;
   }
-  problems.push_back(
-      {"store_space", "no new content is kept since " + format_time(room.since_ns) + " (" + count +
+  problems.push_back({"store_space",
+                      "no new content is kept since " + format_time(room.since_ns) + " (" + count +
                           " so far), only the journal goes on: " + words_for_bound() +
                           "; free some space, drop old versions with holdfast prune, or raise the "
-                          "limit in [store]"});
+                          "limit in [store]",
+                      "", "not_kept"});
 }
 
 }  // namespace holdfast

@@ -1,12 +1,13 @@
 // A day of a service, in minutes: its clocks move on by an hour at a time, as after a suspend,
 // beside steps of the wall clock, failures and restarts. What was promised is looked at when the
 // day is over.
+#include <poll.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <map>
 #include <set>
-#include <thread>
 
 #include "tests/support/churn.h"
 #include "tests/support/mounts.h"
@@ -25,7 +26,7 @@ template <class Condition>
 void wait_until(const std::string& what, const Condition& condition) {
   for (int tries = 0; tries < 1200; ++tries) {
     if (condition()) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    ::poll(nullptr, 0, 100);
   }
   FAIL("waited for two minutes: " << what);
 }
