@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -29,6 +30,7 @@ namespace holdfast {
 
 namespace {
 
+constexpr int kLockRetries = 100;    // a tenth of a second each
 constexpr size_t kPostedMax = 4096;  // who asks again and again while nobody answers
 
 // Requests hop to the loop's thread as closures and are answered through promises.
@@ -324,6 +326,19 @@ Result<std::unique_ptr<ProbeServer>> start_probes(Fd listener, Api& api) {
   });
 }
 
+// A command that found no service holds the state for as long as it takes, and is waited for: a
+// probe in the moment of a start must not keep the service from it.
+Result<std::unique_ptr<State>> open_state(const std::string& dir, const Clock& clock, Log& log) {
+  for (int attempt = 0;; ++attempt) {
+    auto state = State::open(dir, true, clock, log);
+    if (state.ok() || state.error().code != ErrorCode::kBusy) return state;
+    if (attempt >= kLockRetries || is_served(dir)) return state;
+    if (attempt == 0) log.info(state.error().message + "; waiting for it for ten seconds");
+    const timespec pause{0, 100'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> words_for_restart(const ServiceOptions& now, const ServiceOptions& next) {
@@ -353,7 +368,7 @@ Status run_service(const ServiceOptions& options, const Clock& clock, Log& told)
   if (options.expect_state) TRY(check_state_expected(options.state_dir));
   TRY(check_state_access(options.state_dir));
   TRY_ASSIGN(Fd listener, listen_for_probes(options, log));
-  TRY_ASSIGN(auto state, State::open(options.state_dir, true, clock, log));
+  TRY_ASSIGN(auto state, open_state(options.state_dir, clock, log));
   TRY_ASSIGN(auto loop, Loop::create());
   EngineOptions engine_options;
   engine_options.backend = options.backend;

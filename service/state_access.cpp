@@ -1,12 +1,16 @@
 #include "service/state_access.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
+#include "base/fd.h"
 #include "base/path.h"
 
 namespace holdfast {
@@ -58,6 +62,18 @@ Status check_state_usable(const std::string& state_dir) {
   return make_error(ErrorCode::kPermission,
                     "cannot use the state: " + words_for_owner(state_dir, st) +
                         "; run the command as that user, or as root");
+}
+
+bool is_served(const std::string& state_dir) {
+  const std::string path = state_dir + "/api.sock";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return false;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // Where its queue is full, somebody listens, too.
+  return fd && (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ||
+                errno == EAGAIN);
 }
 
 Status check_state_expected(const std::string& state_dir) {

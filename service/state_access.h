@@ -19,4 +19,8 @@ Status check_state_usable(const std::string& state_dir);
 // ($HOLDFAST_EXPECT_STATE): most likely another volume is mounted, or none.
 Status check_state_expected(const std::string& state_dir);
 
+// Whether a service answers on this state: it holds the lock for as long as it runs, where a
+// command that found none holds it for a moment.
+bool is_served(const std::string& state_dir);
+
 }  // namespace holdfast

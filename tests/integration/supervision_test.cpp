@@ -1,6 +1,7 @@
 // What a service says to systemd over its notification socket, and what SIGHUP changes.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -170,6 +171,25 @@ TEST_CASE("a reload lets a dump end", "[supervision]") {
   writer = Fd();
   c.manager.next("READY=1");
   REQUIRE(c.holdfast.text({"cat", "dumps:app"}) == "all of it");
+}
+
+TEST_CASE("a service waits for a command that holds the state", "[supervision]") {
+  const WorkDir work;
+  const std::string root = work.make("data");
+  Holdfast holdfast(work.path("state"));
+  holdfast.start({"data=" + root});
+  holdfast.stop();
+  Fd lock(::open((holdfast.state() + "/lock").c_str(), O_RDWR | O_CLOEXEC));
+  REQUIRE(::flock(lock.get(), LOCK_EX | LOCK_NB) == 0);
+  const auto service = holdfast.launch({"data=" + root});
+  SECTION("until it ends") {
+    REQUIRE(service->wait_for_error("waiting for it"));
+    lock.reset();
+    REQUIRE(service->wait_for_error(", ready"));
+    service->signal(SIGTERM);
+    REQUIRE(service->wait().exit_code == 0);
+  }
+  SECTION("and not for ever") { REQUIRE(service->wait().exit_code == 6); }
 }
 
 }  // namespace holdfast
