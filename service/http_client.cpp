@@ -135,6 +135,23 @@ Status http_request(const std::string& socket_path, const ApiRequest& request,
   return make_error(ErrorCode::kFailed, "the service answered with an error it did not explain");
 }
 
+namespace {
+// Takes the answer, within the time, and as long as nobody cancels it.
+CURLcode perform(CURL* curl, int64_t timeout_ns, const std::function<bool()>& cancelled,
+                 HttpAnswer& answer) {
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_ns / 1'000'000));
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer.body);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &cancelled);
+  const CURLcode code = curl_easy_perform(curl);
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.status);
+  return code;
+}
+}  // namespace
+
 Result<HttpAnswer> http_ask(const std::string& socket_path, const std::string& method,
                             const std::string& target, int64_t timeout_ns,
                             const std::function<bool()>& cancelled) {
@@ -144,14 +161,7 @@ Result<HttpAnswer> http_ask(const std::string& socket_path, const std::string& m
   curl_easy_setopt(curl.get(), CURLOPT_UNIX_SOCKET_PATH, socket_path.c_str());
   curl_easy_setopt(curl.get(), CURLOPT_URL, ("http://localhost" + target).c_str());
   curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, method.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_ns / 1'000'000));
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_answer);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
-  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
-  curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &cancelled);
-  const CURLcode code = curl_easy_perform(curl.get());
+  const CURLcode code = perform(curl.get(), timeout_ns, cancelled, answer);
   if (code == CURLE_ABORTED_BY_CALLBACK) return make_error(ErrorCode::kInterrupted, "interrupted");
   if (code == CURLE_COULDNT_CONNECT) {
     return make_error(ErrorCode::kNotFound, "nobody answers on " + display_path(socket_path));
@@ -160,7 +170,6 @@ Result<HttpAnswer> http_ask(const std::string& socket_path, const std::string& m
     return make_error(ErrorCode::kFailed,
                       display_path(socket_path) + ": " + curl_easy_strerror(code));
   }
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
   return answer;
 }
 
@@ -215,21 +224,13 @@ Result<HttpAnswer> http_post_json(const std::string& url, const std::string& jso
   curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "holdfast/" HOLDFAST_VERSION);
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE, static_cast<long>(json.size()));
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, json.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_QUICK_EXIT,
-                   1L);  // a name server that hangs is not waited for
-  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_ns / 1'000'000));
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, on_answer);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
-  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
-  curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, on_progress);
-  curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &cancelled);
-  const CURLcode code = curl_easy_perform(curl.get());
+  // A name server that hangs is not waited for.
+  curl_easy_setopt(curl.get(), CURLOPT_QUICK_EXIT, 1L);
+  const CURLcode code = perform(curl.get(), timeout_ns, cancelled, answer);
   if (code == CURLE_ABORTED_BY_CALLBACK) return make_error(ErrorCode::kInterrupted, "interrupted");
   if (code != CURLE_OK) {
     return make_error(ErrorCode::kFailed, words_for_no_answer(curl.get(), code));
   }
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
   curl_off_t seconds = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RETRY_AFTER, &seconds);
   constexpr curl_off_t kSecondsMax = 86'400;

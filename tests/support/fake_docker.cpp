@@ -1,7 +1,5 @@
 #include "tests/support/fake_docker.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -24,16 +22,14 @@ std::string response(int status, const std::string& body) {
 }  // namespace
 
 FakeDocker::FakeDocker(std::string socket)
-    : socket_(std::move(socket)),
-      listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)),
-      ended_(::eventfd(0, EFD_CLOEXEC)) {
+    : socket_(std::move(socket)), listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   REQUIRE(socket_.size() < sizeof address.sun_path);
   std::memcpy(address.sun_path, socket_.c_str(), socket_.size() + 1);
   REQUIRE(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
   REQUIRE(::listen(listener_.get(), 16) == 0);
-  thread_ = std::thread([this] { serve(); });
+  acceptor_.start(listener_.get(), [this](Fd client) { answer(std::move(client)); });
 }
 
 FakeDocker::~FakeDocker() {
@@ -42,22 +38,8 @@ FakeDocker::~FakeDocker() {
     over_ = true;
     changed_.notify_all();
   }
-  ::eventfd_write(ended_.get(), 1);
-  thread_.join();
-  for (std::thread& answer : answers_) answer.join();
+  acceptor_.stop();
   ::unlink(socket_.c_str());
-}
-
-void FakeDocker::serve() {
-  for (;;) {
-    pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {ended_.get(), POLLIN, 0}};
-    ::poll(fds, 2, -1);
-    if (fds[1].revents != 0) return;
-    Fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (client) {
-      answers_.emplace_back([this, fd = std::move(client)]() mutable { answer(std::move(fd)); });
-    }
-  }
 }
 
 void FakeDocker::answer(Fd client) {

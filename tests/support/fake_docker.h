@@ -8,10 +8,10 @@
 #include <mutex>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/fd.h"
+#include "tests/support/acceptor.h"
 
 namespace holdfast {
 
@@ -33,12 +33,11 @@ class FakeDocker {
   bool wait_for(const std::string& call, size_t times = 1) const;
 
  private:
-  void serve();
   void answer(Fd client);
   std::string handle(const std::string& method, const std::string& target);
 
   const std::string socket_;
-  Fd listener_, ended_;
+  Fd listener_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::map<std::string, bool> containers_;
@@ -46,8 +45,7 @@ class FakeDocker {
   std::set<std::string> hanging_;
   std::vector<std::string> calls_;
   bool over_ = false;
-  std::vector<std::thread> answers_;
-  std::thread thread_;
+  Acceptor acceptor_;
 };
 
 }  // namespace holdfast

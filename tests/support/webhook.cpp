@@ -1,7 +1,5 @@
 #include "tests/support/webhook.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,9 +36,7 @@ std::optional<std::string> read_body(int fd) {
 
 }  // namespace
 
-Webhook::Webhook()
-    : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
-      ended_(::eventfd(0, EFD_CLOEXEC)) {
+Webhook::Webhook() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address = Tcp::loopback(0);
   socklen_t size = sizeof address;
   auto* const generic = reinterpret_cast<sockaddr*>(&address);
@@ -48,7 +44,7 @@ Webhook::Webhook()
   REQUIRE(::getsockname(listener_.get(), generic, &size) == 0);
   REQUIRE(::listen(listener_.get(), 16) == 0);
   port_ = ntohs(address.sin_port);
-  thread_ = std::thread([this] { serve(); });
+  acceptor_.start(listener_.get(), [this](Fd client) { answer(std::move(client)); });
 }
 
 Webhook::~Webhook() {
@@ -57,9 +53,7 @@ Webhook::~Webhook() {
     over_ = true;
     changed_.notify_all();
   }
-  ::eventfd_write(ended_.get(), 1);
-  thread_.join();
-  for (std::thread& answer : answers_) answer.join();
+  acceptor_.stop();
 }
 
 std::string Webhook::url() const {
@@ -75,18 +69,6 @@ void Webhook::hang(bool yes) {
   std::lock_guard lock(mutex_);
   hanging_ = yes;
   changed_.notify_all();
-}
-
-void Webhook::serve() {
-  for (;;) {
-    pollfd fds[2] = {{listener_.get(), POLLIN, 0}, {ended_.get(), POLLIN, 0}};
-    ::poll(fds, 2, -1);
-    if (fds[1].revents != 0) return;
-    Fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (client) {
-      answers_.emplace_back([this, fd = std::move(client)]() mutable { answer(std::move(fd)); });
-    }
-  }
 }
 
 void Webhook::answer(Fd client) {

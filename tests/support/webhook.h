@@ -6,10 +6,10 @@
 #include <deque>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/fd.h"
+#include "tests/support/acceptor.h"
 #include "tests/support/holdfast_run.h"
 
 namespace holdfast {
@@ -34,10 +34,9 @@ class Webhook {
   void wait_for_requests(size_t count) const;
 
  private:
-  void serve();
   void answer(Fd client);
 
-  Fd listener_, ended_;
+  Fd listener_;
   uint16_t port_ = 0;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
@@ -45,8 +44,7 @@ class Webhook {
   bool hanging_ = false, over_ = false;
   size_t requests_ = 0;
   std::vector<TestJson> taken_;
-  std::vector<std::thread> answers_;
-  std::thread thread_;
+  Acceptor acceptor_;
 };
 
 }  // namespace holdfast
