@@ -184,6 +184,19 @@ Status open_journal(State& state, bool is_service, Log& log) {
                                             kRebuild);
 }
 
+// What the packs say was right for the journal that they were written beside: one that refuses it
+// is another one, and the caller has asked for nothing that makes no sense.
+Error does_not_fit(const Error& error, const std::string& dir) {
+  switch (error.code) {
+    case ErrorCode::kUsage:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kExists:
+      return make_error(ErrorCode::kDamaged, "the journal in " + dir + "/journal is damaged: " +
+                                                 error.message + kRebuild);
+    default: return error;
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, const Clock& clock,
@@ -202,7 +215,9 @@ Result<std::unique_ptr<State>> State::open(const std::string& dir, bool create, 
              DirectoryPackStorage::open(state->dir + "/packs", pack_prefix(state->info)));
   TRY_ASSIGN(state->store, Store::open(*state->env, std::move(storage), state->info));
   auto replayed = replay_packs(*state->store, *state->journal);
-  if (!replayed.ok()) return replayed.error().in("recovering the journal from the packs");
+  if (!replayed.ok()) {
+    return does_not_fit(replayed.error(), state->dir).in("recovering the journal from the packs");
+  }
   state->replayed_batches = replayed->batches;
   {
     TRY_ASSIGN(const auto txn, state->env->begin_write());

@@ -133,6 +133,31 @@ TEST_CASE("something else in the place of the journal is refused", "[broken]") {
   sound.require_told_and_rebuilt();
 }
 
+// No page of it looks damaged: only what the packs say next does not fit to it.
+TEST_CASE("a journal that refuses what the packs say next is refused in words", "[broken]") {
+  Sound sound;
+  const std::string before = sound.root + "/renamed-soon-a", after = sound.root + "/renamed";
+  const auto restarted_around = [&](const std::function<void()>& change) {
+    sound.holdfast.start({"data=" + sound.root});
+    change();
+    sound.seq = sound.holdfast.flush();
+    sound.holdfast.stop();
+  };
+  restarted_around([&] { write_file(before, "text"); });
+  std::string behind = read_file(sound.file);
+  restarted_around([&] { fs::rename(before, after); });
+  sound.tree = read_tree(sound.root);
+  sound.log = sound.holdfast.text({"log", "--json"});
+  size_t names = 0;
+  for (size_t at = 0; (at = behind.find("renamed-soon-a", at)) != std::string::npos; ++at) {
+    behind[at + 13] = 'b';
+    ++names;
+  }
+  REQUIRE(names > 0);
+  write_file(sound.file, behind);
+  sound.require_told_and_rebuilt();
+}
+
 // The first two pages say where everything is.
 TEST_CASE("flipped bits in the head pages of the journal never hurt silently", "[broken]") {
   Sound sound;
