@@ -6,6 +6,11 @@
 
 namespace holdfast {
 
+inline constexpr int64_t kSecondNs = 1'000'000'000;
+inline constexpr int64_t kMillisecondNs = 1'000'000;
+// For who waits however long it takes: 73 years, far enough from the end to be added to.
+inline constexpr int64_t kNoTimeout = INT64_MAX / 4;
+
 // What wall and boot clock may move against each other, from one pair of readings to the next,
 // without it being a step of the wall clock: the two are read one after the other.
 inline constexpr int64_t kClockStepMinNs = 100'000'000;

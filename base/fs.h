@@ -16,6 +16,8 @@
 
 namespace holdfast {
 
+inline constexpr uint32_t kModeBits = 07777;  // of a mode: all but the type
+
 // What statx says. Times are nanoseconds since 1970.
 struct StatxResult {
   uint32_t mode = 0, uid = 0, gid = 0, nlink = 0;

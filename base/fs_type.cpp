@@ -8,12 +8,13 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "base/clock.h"
+
 namespace holdfast {
 
 namespace {
 
 constexpr int64_t kTickNs = 10'000'000;  // CONFIG_HZ=100, the coarsest in use
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr uint64_t kOverlay = 0x794C7630;
 constexpr KernelVersion kMultigrain{6, 13};
 

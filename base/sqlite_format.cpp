@@ -7,7 +7,7 @@ namespace holdfast {
 
 namespace {
 
-constexpr std::string_view kMagic("SQLite format 3\0", 16);
+constexpr std::string_view kHeaderMagic("SQLite format 3\0", 16);
 constexpr uint32_t kWalMagic = 0x377f0682;  // its last bit: the checksums' words are big-endian
 constexpr uint32_t kWalVersion = 3007000;
 
@@ -39,7 +39,7 @@ WalSalt salt_at(std::string_view bytes, size_t at) {
 }  // namespace
 
 std::optional<SqliteHeader> parse_sqlite_header(std::string_view bytes) {
-  if (bytes.size() < kSqliteHeaderBytes || !bytes.starts_with(kMagic)) return std::nullopt;
+  if (bytes.size() < kSqliteHeaderBytes || !bytes.starts_with(kHeaderMagic)) return std::nullopt;
   const auto byte = [&](size_t at) { return static_cast<uint8_t>(bytes[at]); };
   SqliteHeader header;
   header.page_bytes = uint32_t{byte(16)} << 8 | byte(17);

@@ -16,6 +16,7 @@ struct Sequence {
   uint64_t value = 0;
   auto operator<=>(const Sequence&) const = default;
 };
+inline constexpr Sequence kLatest{UINT64_MAX};  // after all that there is, and will be
 
 // One filesystem object over its life, through renames and hard links. 0 means "none"; the parent
 // of every root directory is node 0.

@@ -26,8 +26,6 @@ struct Journal::EntryAt {
   Sequence since;
 };
 
-inline constexpr Sequence kLatest{UINT64_MAX};
-
 // The row of `snapshots` for a snapshot record; the row's key is the name.
 struct SnapshotRow {
   Sequence pinned;

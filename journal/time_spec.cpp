@@ -6,11 +6,12 @@
 #include <cstdio>
 #include <optional>
 
+#include "base/clock.h"
+
 namespace holdfast {
 
 namespace {
 
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kMinuteNs = 60 * kSecondNs;
 constexpr int64_t kHourNs = 60 * kMinuteNs;
 constexpr int64_t kDayNs = 24 * kHourNs;

@@ -7,9 +7,9 @@ namespace holdfast {
 
 namespace {
 
-constexpr size_t kBytesMax = 16 << 20;
+constexpr size_t kAlertsBytesMax = 16 << 20;
 
-std::string file_of(const std::string& state_dir) { return state_dir + "/alerts"; }
+std::string alerts_file_of(const std::string& state_dir) { return state_dir + "/alerts"; }
 
 template <class Fields, class Of>
 void fields_of_alert(Fields& fields, Of& alert) {
@@ -72,12 +72,12 @@ std::optional<AlertState> decode_alert_state(std::string_view text) {
 }
 
 Result<AlertState> read_alert_state(const std::string& state_dir) {
-  auto text = read_whole_file(file_of(state_dir), kBytesMax);
+  auto text = read_whole_file(alerts_file_of(state_dir), kAlertsBytesMax);
   if (!text.ok() && text.error().code == ErrorCode::kNotFound) return AlertState{};
   if (!text.ok()) return text.error().in("reading which alerts stand");
   if (auto state = decode_alert_state(*text)) return std::move(*state);
   return make_error(ErrorCode::kDamaged,
-                    "the file " + file_of(state_dir) +
+                    "the file " + alerts_file_of(state_dir) +
                         " is damaged, so which alerts stand is not known; the service begins anew, "
                         "and tells again what is wrong now");
 }
@@ -88,7 +88,7 @@ std::optional<std::string> alerts_flaw(const std::string& state_dir) {
 }
 
 Status write_alert_state(const std::string& state_dir, const AlertState& state) {
-  auto written = write_file_durably(file_of(state_dir), encode_alert_state(state), 0600);
+  auto written = write_file_durably(alerts_file_of(state_dir), encode_alert_state(state), 0600);
   return written.ok() ? Status() : written.error().in("keeping which alerts stand");
 }
 

@@ -24,11 +24,10 @@ Result<size_t> strip_of(const std::string& text) {
 
 // What a kill left behind, of an import that had more to journal than one batch holds.
 Status Api::imports_of_status(const LmdbTxn& txn, std::vector<std::string>& problems) {
-  constexpr Sequence kNow{~0ull};
   TRY_ASSIGN(const auto roots, state_.journal->roots(txn));
   for (const Root& root : roots) {
     if (!root.is_virtual()) continue;
-    TRY_ASSIGN(const auto version, state_.journal->version(txn, root.node, kNow));
+    TRY_ASSIGN(const auto version, state_.journal->version(txn, root.node, kLatest));
     if (!version || version->note != kImportBegun) continue;
     const auto running = std::make_shared<bool>(false);
     const std::string name = root.name;

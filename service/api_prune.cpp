@@ -17,10 +17,10 @@ namespace holdfast {
 namespace {
 
 constexpr int64_t kEveryNs = 24LL * 3600 * 1'000'000'000;
-constexpr auto kLookEvery = std::chrono::seconds(20);
+constexpr auto kLookForPruneEvery = std::chrono::seconds(20);
 constexpr size_t kMarkBytesMax = 64;
 
-std::string mark_of(const std::string& state_dir) { return state_dir + "/pruned"; }
+std::string pruned_mark_of(const std::string& state_dir) { return state_dir + "/pruned"; }
 
 Status read_count(const ApiRequest& request, const char* key, uint32_t& count) {
   const std::string text = request.get(key);
@@ -65,19 +65,19 @@ std::optional<int64_t> decode_mark(const std::string& text) {
 }  // namespace
 
 int64_t read_prune_mark(const std::string& state_dir) {
-  const auto text = read_whole_file(mark_of(state_dir), kMarkBytesMax);
+  const auto text = read_whole_file(pruned_mark_of(state_dir), kMarkBytesMax);
   return text.ok() ? decode_mark(*text).value_or(0) : 0;
 }
 
 Status write_prune_mark(const std::string& state_dir, int64_t wall_ns) {
-  return write_file_durably(mark_of(state_dir), encode_mark(wall_ns), 0600);
+  return write_file_durably(pruned_mark_of(state_dir), encode_mark(wall_ns), 0600);
 }
 
 std::optional<std::string> prune_mark_flaw(const std::string& state_dir) {
-  const auto text = read_whole_file(mark_of(state_dir), kMarkBytesMax);
+  const auto text = read_whole_file(pruned_mark_of(state_dir), kMarkBytesMax);
   if (!text.ok() && text.error().code == ErrorCode::kNotFound) return std::nullopt;
   if (text.ok() && decode_mark(*text)) return std::nullopt;
-  return "the file " + mark_of(state_dir) +
+  return "the file " + pruned_mark_of(state_dir) +
          " is damaged; delete it: the next prune is then a day away";
 }
 
@@ -137,7 +137,7 @@ void PruneSchedule::work() {
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      if (changed_.wait_for(lock, kLookEvery, [&] { return stopping_; })) return;
+      if (changed_.wait_for(lock, kLookForPruneEvery, [&] { return stopping_; })) return;
     }
     if (auto freed = pruner_.remove_condemned(defaults.grace_ns); !freed.ok()) {
       log_.warn("deleting packs that nobody needs: " + freed.error().message);

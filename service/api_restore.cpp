@@ -3,6 +3,7 @@
 #include <map>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/api.h"
@@ -13,8 +14,6 @@
 namespace holdfast {
 
 namespace {
-
-constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 
 struct RestorePlan {
   std::vector<UserPath> paths;

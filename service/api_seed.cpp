@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/path.h"
 #include "base/root_name.h"
 #include "journal/verdict.h"
@@ -15,8 +16,6 @@ namespace holdfast {
 
 namespace {
 
-constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
-constexpr Sequence kNow{~0ull};
 constexpr size_t kBodyBytesMax = 256ull << 20;
 constexpr size_t kRowsOfOneRead = 20'000;  // then the reading transaction is begun anew
 
@@ -75,11 +74,11 @@ Result<std::optional<SeedPlace>> place_of(State& state, const LmdbTxn& txn,
     }
     TRY_ASSIGN(const auto row, state.journal->inode(txn, root.node, clue.inode));
     if (!row) continue;
-    TRY_ASSIGN(const auto version, state.journal->version(txn, row->node, kNow));
+    TRY_ASSIGN(const auto version, state.journal->version(txn, row->node, kLatest));
     if (!version || version->type != FileType::kDir || version->stat.btime_ns != clue.btime_ns) {
       continue;
     }
-    auto path = state.journal->dir_path(txn, row->node, kNow);
+    auto path = state.journal->dir_path(txn, row->node, kLatest);
     if (path.ok()) found.push_back({root, *path, clue.path});
   }
   if (found.empty()) return std::optional<SeedPlace>();
@@ -288,13 +287,13 @@ Status Api::seed_baseline(const ApiRequest& request, ApiSink& sink) {
       rows = 0;
       TRY_ASSIGN(txn, state_.env->begin_read());
     }
-    const auto there = state_.journal->locate(*txn, root.node, join_path(top, dir), kNow);
+    const auto there = state_.journal->locate(*txn, root.node, join_path(top, dir), kLatest);
     if (!there.ok() || there->type != FileType::kDir) continue;
     std::string lines = seed_dir_line(dir);
     Status read;
-    TRY(state_.journal->for_each_entry(*txn, there->node, kNow, [&](const Entry& entry) {
+    TRY(state_.journal->for_each_entry(*txn, there->node, kLatest, [&](const Entry& entry) {
       ++rows;
-      auto version = state_.journal->version(*txn, entry.node, kNow);
+      auto version = state_.journal->version(*txn, entry.node, kLatest);
       if (!version.ok()) read = version.error();
       if (!read.ok()) return Visit::kStop;
       const auto open = damaged.find(entry.node);

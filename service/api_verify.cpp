@@ -3,6 +3,7 @@
 #include <limits>
 #include <set>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/api.h"
@@ -15,7 +16,6 @@ namespace holdfast {
 
 namespace {
 
-constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 constexpr size_t kProblemsShown = 5;
 // words_for_offline() in service/offline_summary.cpp.
 constexpr std::string_view kOfflineSummaryBegins = "while the service was off";

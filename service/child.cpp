@@ -10,12 +10,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/clock.h"
+
 namespace holdfast {
 
 namespace {
 constexpr int64_t kGraceNs = 5'000'000'000;  // between SIGTERM and SIGKILL
 constexpr int64_t kAskNs = 200'000'000;
-constexpr int64_t kMillisecondNs = 1'000'000;
 
 ChildEnd end_of(int status) {
   ChildEnd end;

@@ -16,7 +16,7 @@
 namespace holdfast {
 
 namespace {
-constexpr int kAskMs = 200;
+constexpr int kAskEndMs = 200;
 
 class Tail {
  public:
@@ -70,7 +70,7 @@ Result<CommandEnd> run_to_end(const CommandRun& run, const std::function<bool()>
     }
     std::array<pollfd, 2> fds{
         {{child.fd(), POLLIN, 0}, {open ? pipe.read_end.get() : -1, POLLIN, 0}}};
-    ::poll(fds.data(), fds.size(), kAskMs);
+    ::poll(fds.data(), fds.size(), kAskEndMs);
     if (open && fds[1].revents != 0) open = tail.take(pipe.read_end.get());
   }
   // What it left in the background may hold the pipe for ever: only what is there by now is taken.

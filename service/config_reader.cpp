@@ -28,7 +28,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 // toml++ gives line 0 for what has no place of its own in the file.
 unsigned line_of_region(const toml::source_region& region) {
@@ -146,10 +146,10 @@ Status ConfigSection::allow_only(std::initializer_list<std::string_view> known) 
   if (unknown == nullptr) return {};
   const std::string_view nearest = nearest_word(unknown->str(), known);
   const std::string fix =
-      nearest.empty() ? "known are: " + joined(known) : "did you mean " + quoted(nearest) + "?";
+      nearest.empty() ? "known are: " + joined(known) : "did you mean " + in_quotes(nearest) + "?";
   return make_error(ErrorCode::kUsage,
                     file_ + ":" + std::to_string(line_of_region(unknown->source())) +
-                        ": unknown key " + quoted(unknown->str()) +
+                        ": unknown key " + in_quotes(unknown->str()) +
                         (title_.empty() ? std::string() : " in " + title_) + "; " + fix);
 }
 
@@ -169,8 +169,8 @@ Result<std::string> ConfigSection::required_text(std::string_view key,
                                                  std::string_view example) const {
   TRY_ASSIGN(std::optional<std::string> value, text(key));
   if (!value) {
-    return complain(key,
-                    "is missing; add a line like: " + std::string(key) + " = " + quoted(example));
+    return complain(
+        key, "is missing; add a line like: " + std::string(key) + " = " + in_quotes(example));
   }
   return std::move(*value);
 }
@@ -222,7 +222,7 @@ Result<std::optional<int64_t>> ConfigSection::duration_ns(std::string_view key) 
   const Result<int64_t> parsed = parse_duration_ns(*value);
   if (!parsed.ok() || *parsed <= 0) {
     return complain(
-        key, "is " + quoted(*value) + "; it has to be a time like \"30m\", \"48h\" or \"7d\"");
+        key, "is " + in_quotes(*value) + "; it has to be a time like \"30m\", \"48h\" or \"7d\"");
   }
   return std::optional<int64_t>(*parsed);
 }
@@ -232,8 +232,8 @@ Result<std::optional<uint64_t>> ConfigSection::size_bytes(std::string_view key) 
   if (!value) return std::optional<uint64_t>();
   const std::optional<uint64_t> parsed = parse_size_bytes(*value);
   if (!parsed || *parsed == 0) {
-    return complain(key,
-                    "is " + quoted(*value) + "; it has to be a size like \"500MB\" or \"1.5GiB\"");
+    return complain(
+        key, "is " + in_quotes(*value) + "; it has to be a size like \"500MB\" or \"1.5GiB\"");
   }
   return parsed;
 }
@@ -243,7 +243,7 @@ Result<std::optional<uint64_t>> ConfigSection::rate_bytes(std::string_view key) 
   if (!value) return std::optional<uint64_t>();
   const std::optional<uint64_t> parsed = parse_rate_bytes(*value);
   if (!parsed) {
-    return complain(key, "is " + quoted(*value) + "; it has to be a rate like \"50MB/s\"");
+    return complain(key, "is " + in_quotes(*value) + "; it has to be a rate like \"50MB/s\"");
   }
   return parsed;
 }
@@ -251,7 +251,8 @@ Result<std::optional<uint64_t>> ConfigSection::rate_bytes(std::string_view key) 
 Result<std::string> ConfigSection::required_absolute_path(std::string_view key) const {
   TRY_ASSIGN(std::string path, required_text(key, "/an/absolute/directory"));
   if (path.front() != '/') {
-    return complain(key, "is " + quoted(path) + "; it has to be absolute, as in \"/data/uploads\"");
+    return complain(key,
+                    "is " + in_quotes(path) + "; it has to be absolute, as in \"/data/uploads\"");
   }
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;

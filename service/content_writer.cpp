@@ -243,11 +243,10 @@ Result<std::optional<uint64_t>> ContentWriter::last_good_size() const {
   const auto root = std::find_if(roots.begin(), roots.end(),
                                  [&](const Root& other) { return other.name == root_; });
   if (root == roots.end()) return std::optional<uint64_t>();
-  constexpr Sequence kNow{~0ull};
-  const auto found = state_.journal->locate(*txn, root->node, path_, kNow);
+  const auto found = state_.journal->locate(*txn, root->node, path_, kLatest);
   if (!found.ok() && found.error().code == ErrorCode::kNotFound) return std::optional<uint64_t>();
   TRY(found);
-  TRY_ASSIGN(const auto version, state_.journal->version(*txn, found->node, kNow));
+  TRY_ASSIGN(const auto version, state_.journal->version(*txn, found->node, kLatest));
   return version ? std::optional(version->stat.size) : std::nullopt;
 }
 

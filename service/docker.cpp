@@ -1,12 +1,12 @@
 #include "service/docker.h"
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "service/http_client.h"
 
 namespace holdfast {
 
 namespace {
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kInspectNs = 20 * kSecondNs;
 constexpr int64_t kMarginNs =
     10 * kSecondNs;  // for the API itself, beyond what the container takes

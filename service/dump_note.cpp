@@ -4,11 +4,12 @@
 #include <charconv>
 #include <cstdio>
 
+#include "base/clock.h"
+
 namespace holdfast {
 
 namespace {
 constexpr std::array<const char*, 4> kOutcomes{"ok", "failed", "empty", "shrunk"};
-constexpr int64_t kMillisecondNs = 1'000'000;
 
 // Takes `prefix` off the front of `text`.
 bool take(std::string_view& text, std::string_view prefix) {

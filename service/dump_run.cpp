@@ -10,8 +10,6 @@ namespace holdfast {
 
 namespace {
 
-constexpr Sequence kNow{~0ull};
-
 std::string seq_text(Sequence seq) { return "@" + std::to_string(seq.value); }
 
 // The newest dump of a node, and the newest good one.

@@ -21,11 +21,11 @@ constexpr int64_t kSearchAgainNs = 600'000'000'000;
 constexpr int kSearchNodesMax = 2000;  // a turn
 
 // It is there while contents of the present may be missing, and its mtime says since when.
-std::string mark_of(const std::string& state_dir) { return state_dir + "/not-kept"; }
+std::string not_kept_mark_of(const std::string& state_dir) { return state_dir + "/not-kept"; }
 
 int64_t read_mark(const std::string& state_dir) {
   struct stat st {};
-  if (::stat(mark_of(state_dir).c_str(), &st) != 0) return 0;
+  if (::stat(not_kept_mark_of(state_dir).c_str(), &st) != 0) return 0;
   return int64_t{st.st_mtim.tv_sec} * 1'000'000'000 + st.st_mtim.tv_nsec;
 }
 
@@ -100,7 +100,7 @@ Status Engine::stop_keeping(SpaceBound bound, uint64_t wanted) {
                         words_for_bytes(reserve_of(room.limits, room.use.total_bytes));
   if (room.since_ns == 0) {
     room.not_kept = 0;
-    if (auto marked = write_file_durably(mark_of(state_.dir), "", 0600); !marked.ok()) {
+    if (auto marked = write_file_durably(not_kept_mark_of(state_.dir), "", 0600); !marked.ok()) {
       log_.warn("keeping since when contents are missing: " + marked.error().message);
     }
     room.since_ns = read_mark(state_.dir);  // as a restart will find it
@@ -274,7 +274,7 @@ Status Engine::end_search() {
     search = {};
     room.not_kept = 0;
     room.since_ns = 0;
-    ::unlink(mark_of(state_.dir).c_str());
+    ::unlink(not_kept_mark_of(state_.dir).c_str());
     log_.write({LogLevel::kInfo, LogKind::kKeeping,
                 "all that is there is kept again, with its content", "", "", 0});
     return {};

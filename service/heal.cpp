@@ -14,8 +14,6 @@ namespace holdfast {
 
 namespace {
 
-constexpr Sequence kNow{~0ull};
-
 bool can_heal(Verdict verdict) { return is_corruption(verdict) || ends_by_itself(verdict); }
 
 // The last good content in a new file, proven to be on the disk.
@@ -40,7 +38,7 @@ Result<Sequence> heal_one(State& state, Gate& gate, const OpenVerdict& open) {
   std::string dir_path;
   {
     TRY_ASSIGN(auto txn, state.env->begin_read());
-    TRY_ASSIGN(auto newest, state.journal->version(*txn, open.standing.node, kNow));
+    TRY_ASSIGN(auto newest, state.journal->version(*txn, open.standing.node, kLatest));
     if (!newest || open.gone) {
       return make_error(ErrorCode::kNotFound,
                         "the file is gone; bring it back with holdfast restore, or answer the "
@@ -54,7 +52,7 @@ Result<Sequence> heal_one(State& state, Gate& gate, const OpenVerdict& open) {
                         "holdfast history, then accept it, or restore --at @" +
                             std::to_string(finding.seq.value));
     }
-    TRY_ASSIGN(dir_path, state.journal->dir_path(*txn, version.parent, kNow));
+    TRY_ASSIGN(dir_path, state.journal->dir_path(*txn, version.parent, kLatest));
   }
   if (!version.content.stored()) {
     return make_error(ErrorCode::kNotFound, "its good content was never stored");
@@ -64,7 +62,7 @@ Result<Sequence> heal_one(State& state, Gate& gate, const OpenVerdict& open) {
   if (!kept.ok() && kept.error().code != ErrorCode::kFailed) return kept.error();
 
   TRY_ASSIGN(auto txn, state.env->begin_read());
-  TRY_ASSIGN(auto newest, state.journal->version(*txn, version.node, kNow));
+  TRY_ASSIGN(auto newest, state.journal->version(*txn, version.node, kLatest));
   if (!newest || newest->content != version.content || newest->hash != version.hash) {
     return make_error(ErrorCode::kChanged, "it changed while it was being healed");
   }
@@ -109,9 +107,9 @@ Result<std::vector<OpenVerdict>> open_verdicts(State& state, const LmdbTxn& txn)
   for (const Standing& row : rows) {
     OpenVerdict open;
     open.standing = row;
-    TRY_ASSIGN(const auto newest, state.journal->version(txn, row.node, kNow));
+    TRY_ASSIGN(const auto newest, state.journal->version(txn, row.node, kLatest));
     if (!newest) continue;
-    TRY_ASSIGN(const auto entry, state.journal->entry(txn, newest->parent, newest->name, kNow));
+    TRY_ASSIGN(const auto entry, state.journal->entry(txn, newest->parent, newest->name, kLatest));
     open.gone = !entry || entry->node != row.node;
     const auto [root_name, path] = query.place(*newest);
     for (const Root& root : query.roots()) {

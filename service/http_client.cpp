@@ -70,9 +70,10 @@ HeaderList send_body(CURL* curl, Reply& reply) {
 }
 
 size_t on_answer(char* data, size_t size, size_t count, void* context) {
-  constexpr size_t kBytesMax = 1 << 20;
+  constexpr size_t kAnswerBytesMax = 1 << 20;
   auto& body = *static_cast<std::string*>(context);
-  body.append(data, std::min(size * count, kBytesMax - std::min(kBytesMax, body.size())));
+  body.append(data,
+              std::min(size * count, kAnswerBytesMax - std::min(kAnswerBytesMax, body.size())));
   return size * count;
 }
 

@@ -12,7 +12,6 @@ namespace holdfast {
 
 namespace {
 
-constexpr Sequence kNow{~0ull};
 constexpr uint32_t kUnnamedDirMode = S_IFDIR | 0755;
 
 // Whether the journal's version says what the archive does, but for what no archive knows.
@@ -90,7 +89,7 @@ Result<std::optional<Record>> ImportPlan::root_record(const std::string& note, b
   const ImportTree::Dir& dir = tree_.dir(ImportTree::kRoot);
   ImportItem self = self_of(dir);
   if (!is_new(root_)) {
-    TRY_ASSIGN(const auto version, journal_.version(txn_, root_, kNow));
+    TRY_ASSIGN(const auto version, journal_.version(txn_, root_, kLatest));
     if (version && !dir.named) {
       self.stat = version->stat;
       self.xattrs = version->xattrs;
@@ -138,7 +137,8 @@ Status ImportPlan::remove_gone(const Take& take) {
     EntryPages pages;
   };
   std::vector<Level> stack;
-  stack.push_back({&tree_.dir(ImportTree::kRoot), root_, EntryPages(journal_, txn_, root_, kNow)});
+  stack.push_back(
+      {&tree_.dir(ImportTree::kRoot), root_, EntryPages(journal_, txn_, root_, kLatest)});
   while (!stack.empty()) {
     Level& level = stack.back();
     TRY_ASSIGN(const Entry* peeked, level.pages.peek());
@@ -154,7 +154,7 @@ Status ImportPlan::remove_gone(const Take& take) {
       TRY(remove_tree(take, level.node, entry));
     } else if (was_dir) {
       const ImportTree::Dir* below = &tree_.dir(stays->second.id);
-      stack.push_back({below, entry.node, EntryPages(journal_, txn_, entry.node, kNow)});
+      stack.push_back({below, entry.node, EntryPages(journal_, txn_, entry.node, kLatest)});
     }
   }
   return {};
@@ -173,7 +173,7 @@ Status ImportPlan::remove_tree(const Take& take, NodeId dir, const Entry& entry)
       top.opened = true;
       const NodeId below = top.entry.node;
       const size_t first = stack.size();
-      TRY(journal_.for_each_entry(txn_, below, kNow, [&](const Entry& child) {
+      TRY(journal_.for_each_entry(txn_, below, kLatest, [&](const Entry& child) {
         stack.push_back({below, child});
         return Visit::kContinue;
       }));
@@ -182,7 +182,7 @@ Status ImportPlan::remove_tree(const Take& take, NodeId dir, const Entry& entry)
     }
     const Level gone = std::move(stack.back());
     stack.pop_back();
-    TRY_ASSIGN(const auto version, journal_.version(txn_, gone.entry.node, kNow));
+    TRY_ASSIGN(const auto version, journal_.version(txn_, gone.entry.node, kLatest));
     if (!version) continue;
     Record record = *version;
     record.kind = RecordKind::kDelete;
@@ -203,7 +203,7 @@ Status ImportPlan::remove_tree(const Take& take, NodeId dir, const Entry& entry)
 Result<std::optional<Entry>> ImportPlan::old_entry(NodeId above, const std::string& name,
                                                    bool will_be_dir) const {
   if (is_new(above)) return std::optional<Entry>();
-  TRY_ASSIGN(auto entry, journal_.entry(txn_, above, name, kNow));
+  TRY_ASSIGN(auto entry, journal_.entry(txn_, above, name, kLatest));
   if (entry && entry->type == FileType::kDir && !will_be_dir) return std::optional<Entry>();
   return entry;
 }
@@ -213,7 +213,7 @@ Result<NodeId> ImportPlan::directory(const Take& take, NodeId above, const std::
   ++counts_.dirs;
   TRY_ASSIGN(const auto old, old_entry(above, name, true));
   if (old && old->type == FileType::kDir) {
-    TRY_ASSIGN(const auto version, journal_.version(txn_, old->node, kNow));
+    TRY_ASSIGN(const auto version, journal_.version(txn_, old->node, kLatest));
     if (!dir.named || (version && same_attributes(*version, dir.self))) return old->node;
     ++counts_.changed;
     TRY(take(make(RecordKind::kAttrib, above, name, old->node, dir.self)));
@@ -223,7 +223,7 @@ Result<NodeId> ImportPlan::directory(const Take& take, NodeId above, const std::
   const NodeId node = record.node;
   if (old) {
     record.flags |= kFlagReplaced;
-    TRY_ASSIGN(const auto replaced, journal_.version(txn_, old->node, kNow));
+    TRY_ASSIGN(const auto replaced, journal_.version(txn_, old->node, kLatest));
     if (replaced) record.prev = replaced->seq;
   }
   ++counts_.created;
@@ -238,7 +238,7 @@ Status ImportPlan::file(const Take& take, NodeId above, const std::string& name,
   TRY_ASSIGN(const auto old, old_entry(above, name, false));
   std::optional<Record> before;
   if (old) {
-    TRY_ASSIGN(before, journal_.version(txn_, old->node, kNow));
+    TRY_ASSIGN(before, journal_.version(txn_, old->node, kLatest));
   }
   const auto known = nodes_.find(id);
   if (known == nodes_.end()) counts_.bytes += item.type == FileType::kFile ? item.stat.size : 0;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "journal/time_spec.h"
 #include "service/inbox_files.h"
@@ -15,8 +16,6 @@
 namespace holdfast {
 
 namespace {
-constexpr int64_t kSecondNs = 1'000'000'000;
-constexpr int64_t kMillisecondNs = 1'000'000;
 constexpr int64_t kAgainNs = 5 * kSecondNs;  // what could not be finished
 constexpr int64_t kGoneNs = 10 * kSecondNs;  // a folder that cannot be looked at
 constexpr int64_t kLongestNs = 60 * kSecondNs;

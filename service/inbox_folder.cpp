@@ -9,13 +9,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/clock.h"
 #include "base/fs_type.h"
 #include "base/path.h"
 
 namespace holdfast {
 
 namespace {
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kWaitingNs = kSecondNs;    // while something is not complete
 constexpr int64_t kPollNs = 2 * kSecondNs;   // where nobody tells
 constexpr int64_t kIdleNs = 60 * kSecondNs;  // in case the folder was mounted over, or made anew

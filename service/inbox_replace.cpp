@@ -12,6 +12,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/fs.h"
 #include "base/hash.h"
 #include "base/path.h"
 #include "service/query.h"
@@ -21,12 +22,12 @@ namespace holdfast {
 namespace {
 constexpr std::array<const char*, 3> kSidecars{"-wal", "-shm", "-journal"};
 constexpr std::array<const char*, 2> kSidecarsWithContent{"-wal", "-journal"};
-constexpr size_t kBlockBytes = 1 << 20;
+constexpr size_t kReplaceBytes = 1 << 20;
 
 std::string temporary_of(const std::string& job_id) { return ".holdfast-tmp-inbox-" + job_id; }
 
 Result<ContentHash> for_each_block(int fd, const std::function<Status(std::string_view)>& visit) {
-  std::vector<char> buffer(kBlockBytes);
+  std::vector<char> buffer(kReplaceBytes);
   ContentHasher hasher;
   for (uint64_t at = 0;;) {
     TRY_ASSIGN(const size_t got, pread_full(fd, buffer.data(), buffer.size(), at));
@@ -119,7 +120,7 @@ Status InboxReplace::keep_old(int dir_fd, const std::string& name) const {
 
 // Where there is no old one, the new one is its directory's owner's.
 Status InboxReplace::give_attributes(int fd) const {
-  constexpr uint32_t kUsualMode = 0640, kModeBits = 07777;
+  constexpr uint32_t kUsualMode = 0640;
   TRY_ASSIGN(const StatxResult directory, statx_fd(dir_.get()));
   const StatxResult& like = old_ ? *old_ : directory;
   if (::fchown(fd, like.uid, like.gid) != 0 && ::geteuid() == 0) {

@@ -14,7 +14,7 @@ namespace holdfast {
 
 namespace {
 constexpr std::string_view kFile = "{file}";
-constexpr size_t kNameBytesMax = 255 - 9;  // and ".replaced"
+constexpr size_t kDroppedNameBytesMax = 255 - 9;  // and ".replaced"
 
 struct PackingName {
   std::string_view ending;
@@ -115,7 +115,7 @@ std::string words_for_command(const std::vector<std::string>& command) {
 }
 
 std::string filed_name(const std::string& name, int64_t now_wall_ns, unsigned attempt) {
-  if (attempt == 0 && name.size() <= kNameBytesMax) return name;
+  if (attempt == 0 && name.size() <= kDroppedNameBytesMax) return name;
   const auto seconds = static_cast<time_t>(now_wall_ns / 1'000'000'000);
   std::tm parts{};
   ::gmtime_r(&seconds, &parts);
@@ -123,7 +123,7 @@ std::string filed_name(const std::string& name, int64_t now_wall_ns, unsigned at
   std::strftime(time, sizeof time, "%Y%m%dT%H%M%SZ-", &parts);
   const std::string filed =
       time + (attempt > 1 ? std::to_string(attempt) + "-" : std::string()) + name;
-  return filed.substr(0, kNameBytesMax);
+  return filed.substr(0, kDroppedNameBytesMax);
 }
 
 Result<std::string> docker_socket_of(const std::string& text) {

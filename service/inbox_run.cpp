@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/path.h"
@@ -19,7 +20,6 @@
 namespace holdfast {
 
 namespace {
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int kBetweenStartsMs = 500;
 
 std::string line_time(int64_t wall_ns) {

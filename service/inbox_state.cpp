@@ -9,12 +9,12 @@ namespace holdfast {
 
 namespace {
 
-constexpr size_t kBytesMax = 4 << 20;
+constexpr size_t kInboxBytesMax = 4 << 20;
 constexpr std::array<const char*, 6> kPhases{"accepted", "stopping", "started",
                                              "ended",    "filing",   "filed"};
-constexpr std::array<const char*, 3> kOutcomes{"done", "failed", "same"};
+constexpr std::array<const char*, 3> kInboxOutcomes{"done", "failed", "same"};
 
-std::string file_of(const std::string& state_dir) { return state_dir + "/inbox"; }
+std::string inbox_file_of(const std::string& state_dir) { return state_dir + "/inbox"; }
 
 template <class Fields, class Job>
 void fields_of_job(Fields& fields, Job& job) {
@@ -37,7 +37,7 @@ void fields_of_job(Fields& fields, Job& job) {
   fields.bytes("replaces", job.replaces);
   fields.number("new_dev", job.new_dev);
   fields.number("new_inode", job.new_inode);
-  fields.word("outcome", job.outcome, kOutcomes);
+  fields.word("outcome", job.outcome, kInboxOutcomes);
   fields.bytes("why", job.why);
   fields.bytes("log", job.log);
 }
@@ -49,7 +49,7 @@ void fields_of_result(Fields& fields, Done& result) {
   fields.number("size", result.size);
   fields.number("mtime_ns", result.mtime_ns);
   fields.text("hash", result.hash);
-  fields.word("outcome", result.outcome, kOutcomes);
+  fields.word("outcome", result.outcome, kInboxOutcomes);
   fields.number("ended_ns", result.ended_ns);
   fields.bytes("log", result.log);
 }
@@ -58,7 +58,7 @@ void fields_of_result(Fields& fields, Done& result) {
 
 const char* words_for_phase(InboxPhase phase) { return kPhases[static_cast<size_t>(phase)]; }
 const char* words_for_outcome(InboxOutcome outcome) {
-  return kOutcomes[static_cast<size_t>(outcome)];
+  return kInboxOutcomes[static_cast<size_t>(outcome)];
 }
 
 std::string encode_inbox_state(const InboxState& state) {
@@ -98,12 +98,12 @@ std::optional<InboxState> decode_inbox_state(std::string_view text) {
 }
 
 Result<InboxState> read_inbox_state(const std::string& state_dir) {
-  auto text = read_whole_file(file_of(state_dir), kBytesMax);
+  auto text = read_whole_file(inbox_file_of(state_dir), kInboxBytesMax);
   if (!text.ok() && text.error().code == ErrorCode::kNotFound) return InboxState{};
   if (!text.ok()) return text.error().in("reading what the inboxes were doing");
   if (auto state = decode_inbox_state(*text)) return std::move(*state);
   return make_error(ErrorCode::kDamaged,
-                    "the file " + file_of(state_dir) +
+                    "the file " + inbox_file_of(state_dir) +
                         " is damaged, so whether a dump was being restored cannot be known; look "
                         "into the inboxes and at the containers, then delete it");
 }
@@ -114,7 +114,7 @@ std::optional<std::string> inbox_flaw(const std::string& state_dir) {
 }
 
 Status write_inbox_state(const std::string& state_dir, const InboxState& state) {
-  auto written = write_file_durably(file_of(state_dir), encode_inbox_state(state), 0600);
+  auto written = write_file_durably(inbox_file_of(state_dir), encode_inbox_state(state), 0600);
   return written.ok() ? Status() : written.error().in("keeping what the inbox is doing");
 }
 

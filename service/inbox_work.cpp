@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/path.h"
@@ -22,7 +23,6 @@
 namespace holdfast {
 
 namespace {
-constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 constexpr uint64_t kReserveMax = 1ull << 30;
 constexpr uint64_t kReserveShare = 10;         // of the disk
 constexpr uint64_t kAskSpaceEvery = 16 << 20;  // bytes written

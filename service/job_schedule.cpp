@@ -4,6 +4,7 @@
 #include <chrono>
 #include <limits>
 
+#include "base/clock.h"
 #include "service/hooks.h"
 #include "service/words.h"
 
@@ -12,7 +13,6 @@ namespace holdfast {
 namespace {
 
 constexpr auto kLookEvery = std::chrono::seconds(1);
-constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
 const std::pair<std::string, std::string> kScheduledTag{"by", "schedule"};
 
 void job_failed(Log& log, const std::string& text) {

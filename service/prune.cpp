@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <future>
 
+#include "base/clock.h"
 #include "service/index_steps.h"
 #include "service/words.h"
 
@@ -27,7 +28,6 @@ constexpr uint64_t kSmallPackBytes = kPackBytesTarget / 4;
 constexpr size_t kSmallPacksMin = 8;
 constexpr uint64_t kGroupChunksMax = 300'000;  // some 20 MB while they are moved
 constexpr size_t kRowsPerStep = 4096;
-constexpr int64_t kNoTimeout = INT64_MAX / 4;
 static_assert(kStoredDeadPercentMax < kDeadPercentOfAllMax);
 static_assert(kDeadPercentOfAllMax < kDeadPercentMin);
 

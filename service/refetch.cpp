@@ -20,7 +20,7 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kIdsOfRecordMax = 8192;
-constexpr uint64_t kBatchBytes = 64ull << 20;
+constexpr uint64_t kRefetchBytes = 64ull << 20;
 
 using ChunkSet = std::set<ChunkId>;
 

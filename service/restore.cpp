@@ -16,7 +16,6 @@ namespace holdfast {
 namespace {
 constexpr size_t kWindowItemsMax = 8192;
 constexpr size_t kWindowDirsMax = 400;  // open descriptors
-constexpr Sequence kNow{~0ull};
 }  // namespace
 
 void Restorer::fail(const std::string& path, const Error& error) {
@@ -77,7 +76,7 @@ Status Restorer::publish_target() {
 Status Restorer::select(const std::string& path) {
   auto located = state_.journal->locate(*txn_, job_.root, path, at_);
   if (!located.ok() && located.error().code == ErrorCode::kNotFound && job_.in_place &&
-      options_.remove_extra && state_.journal->locate(*txn_, job_.root, path, kNow).ok()) {
+      options_.remove_extra && state_.journal->locate(*txn_, job_.root, path, kLatest).ok()) {
     // It was not there at that moment: bringing that back means removing it.
     const auto [parent, name] = split_last(path);
     TRY_ASSIGN(const Fd dir, open_beneath(target_.get(), parent, O_PATH | O_DIRECTORY));
@@ -278,14 +277,14 @@ Result<bool> Restorer::same_content(int dir_fd, const std::string& path, const s
                                     const StatxResult& live, const Record& version) {
   TRY_ASSIGN(const auto shown, shows_content(dir_fd, name, version));
   if (shown ? !*shown : live.size != version.stat.size) return false;
-  auto located = state_.journal->locate(*txn_, job_.root, path, kNow);
+  auto located = state_.journal->locate(*txn_, job_.root, path, kLatest);
   if (located.ok()) {
     TRY_ASSIGN(const auto standing, state_.journal->standing_of(*txn_, located->node));
     if (standing && (is_corruption(standing->verdict) || ends_by_itself(standing->verdict))) {
       return false;
     }
     if (shown) return true;
-    TRY_ASSIGN(const auto head, state_.journal->version(*txn_, located->node, kNow));
+    TRY_ASSIGN(const auto head, state_.journal->version(*txn_, located->node, kLatest));
     if (head && head->stat.inode == live.inode && head->stat.ctime_ns == live.ctime_ns &&
         head->stat.mtime_ns == live.mtime_ns && head->content.stored() &&
         (head->flags & (kFlagUnstable | kFlagLive)) == 0) {

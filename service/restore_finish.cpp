@@ -31,7 +31,6 @@ Error why_not_restored(const State& state, const Record& version, const Error& e
 namespace {
 constexpr size_t kRenamesMax = 50'000;  // behind one sync barrier
 constexpr uint64_t kBarrierBytes = 512ull << 20;
-constexpr Sequence kNow{~0ull};
 }  // namespace
 
 Status Restorer::remove_extra(int dir_fd, const std::string& dir_path,
@@ -70,7 +69,7 @@ Status Restorer::remove_name(int dir_fd, const std::string& path, const std::str
 // False where something had to stay. Depth is bounded by the tree that the journal has walked
 // already.
 Result<bool> Restorer::remove_known(int dir_fd, const std::string& path, const std::string& name) {
-  auto known = state_.journal->locate(*txn_, job_.root, path, kNow);
+  auto known = state_.journal->locate(*txn_, job_.root, path, kLatest);
   auto live = statx_name(dir_fd, name);
   if (!live.ok()) return true;
   if (!known.ok() || known->type != file_type_of_mode(live->mode)) return false;

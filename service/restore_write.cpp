@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/fs.h"
 #include "journal/time_spec.h"
 
 namespace holdfast {
@@ -23,8 +24,6 @@ timespec to_timespec(int64_t ns) {
   }
   return {static_cast<time_t>(seconds), static_cast<long>(rest)};
 }
-
-constexpr uint32_t kModeBits = 07777;
 
 // Only root may give files away; for others the content is worth more than its owner. restore()
 // says so.

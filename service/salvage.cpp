@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kMisplaced = ".misplaced";
 
-Error damaged(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
+Error damaged_salvage(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
 
 class Salvager {
  public:
@@ -78,7 +78,7 @@ Status Salvager::take_data(const DecodedFrame& frame) const {
   size_t at = 0;
   for (const ChunkInFrame& chunk : frame.chunks) {
     if (chunk_id(info_.key, std::string_view(frame.raw).substr(at, chunk.bytes)) != chunk.id) {
-      return damaged("a chunk is not what its id says");
+      return damaged_salvage("a chunk is not what its id says");
     }
     at += chunk.bytes;
   }
@@ -89,7 +89,8 @@ Status Salvager::take_records(const DecodedFrame& frame, uint64_t at, SoundFrame
   std::vector<std::string_view> batches;
   if (frame.header.type == FrameType::kJournal) {
     TRY_ASSIGN(const Batch batch, decode_batch(info_.key, scan_.pack(), at, frame.raw));
-    if (batch.first_offset != batch_end_ && whole_) return damaged("it closes other frames");
+    if (batch.first_offset != batch_end_ && whole_)
+      return damaged_salvage("it closes other frames");
     batches.push_back(batch.records);
   } else {
     TRY_ASSIGN(batches, decode_batches(info_.key, scan_.pack(), at, frame.raw));
@@ -98,7 +99,7 @@ Status Salvager::take_records(const DecodedFrame& frame, uint64_t at, SoundFrame
     TRY_ASSIGN(const auto records, split_records(batch));
     for (const std::string_view record : records) {
       const auto seq = peek_sequence(record);
-      if (!seq) return damaged("a record has no sequence");
+      if (!seq) return damaged_salvage("a record has no sequence");
       sound.last = *seq;
       if (sound.first.value == 0) sound.first = sound.last;
     }
@@ -122,7 +123,7 @@ Result<bool> Salvager::is_footer(const DecodedFrame& frame, uint64_t at, uint64_
   return true;
 }
 
-// False: the frame is damaged.
+// False: the frame is damaged_salvage.
 Result<bool> Salvager::take_frame(uint64_t at, const FrameHeader& header) {
   TRY_ASSIGN(const auto bytes, scan_.frame_at(at, header));
   if (!bytes.value) {
@@ -137,7 +138,7 @@ Result<bool> Salvager::take_frame(uint64_t at, const FrameHeader& header) {
   SoundFrame sound{at, header.frame_bytes(), header.type, {}, {}};
   if (header.type == FrameType::kFooter) {
     TRY_ASSIGN(result_.sealed, is_footer(*frame, at, at + header.frame_bytes()));
-    if (!result_.sealed) note(at, "the footer or the trailer is damaged");
+    if (!result_.sealed) note(at, "the footer or the trailer is damaged_salvage");
     return result_.sealed;
   }
   const bool is_data = header.type == FrameType::kData;
@@ -215,7 +216,7 @@ Status PackFile::begin(uint32_t first, uint32_t last) {
 }
 
 Status PackFile::append(std::string_view bytes) {
-  if (end_ + bytes.size() > UINT32_MAX) return damaged(path_ + " would become too large");
+  if (end_ + bytes.size() > UINT32_MAX) return damaged_salvage(path_ + " would become too large");
   TRY(pwrite_full(fd_.get(), bytes, end_));
   end_ += bytes.size();
   return {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/path.h"
@@ -14,14 +15,13 @@ namespace holdfast {
 namespace {
 // Of a batch, after which findings are journaled and the position moves on.
 constexpr size_t kBatchFiles = 256;
-constexpr uint64_t kBatchBytes = 64 << 20;
+constexpr uint64_t kScrubBytes = 64 << 20;
 constexpr uint64_t kBeginsMax = 3;  // of one large file, by as many runs
-constexpr int64_t kNoTimeout = INT64_MAX / 4;
 constexpr int64_t kSaveEveryNs = 10'000'000'000;
-constexpr int64_t kLookAgainNs = 3600'000'000'000;  // at the clock, which may have been set
+constexpr int64_t kLookAtClockNs = 3600'000'000'000;  // at the clock, which may have been set
 constexpr size_t kStateBytesMax = 4096;
 
-std::string file_of(const std::string& state_dir) { return state_dir + "/scrub"; }
+std::string scrub_file_of(const std::string& state_dir) { return state_dir + "/scrub"; }
 }  // namespace
 
 namespace {
@@ -66,16 +66,17 @@ std::optional<ScrubState> decode_state(const std::string& text) {
 }  // namespace
 
 ScrubState read_scrub_state(const std::string& state_dir) {
-  const auto text = read_whole_file(file_of(state_dir), kStateBytesMax);
+  const auto text = read_whole_file(scrub_file_of(state_dir), kStateBytesMax);
   // Damaged: a pass too many harms nobody.
   return text.ok() ? decode_state(*text).value_or(ScrubState{}) : ScrubState{};
 }
 
 std::optional<std::string> scrub_flaw(const std::string& state_dir) {
-  const auto text = read_whole_file(file_of(state_dir), kStateBytesMax);
+  const auto text = read_whole_file(scrub_file_of(state_dir), kStateBytesMax);
   if (!text.ok() && text.error().code == ErrorCode::kNotFound) return std::nullopt;
   if (text.ok() && decode_state(*text)) return std::nullopt;
-  return "the file " + file_of(state_dir) + " is damaged; delete it: the scrub then begins anew";
+  return "the file " + scrub_file_of(state_dir) +
+         " is damaged; delete it: the scrub then begins anew";
 }
 
 Json scrub_json(const ScrubState& state) {
@@ -120,7 +121,8 @@ Scrub::~Scrub() {
 }
 
 void Scrub::save() {
-  if (auto saved = write_file_durably(file_of(state_.dir), encode_state(at_), 0600); !saved.ok()) {
+  if (auto saved = write_file_durably(scrub_file_of(state_.dir), encode_state(at_), 0600);
+      !saved.ok()) {
     log_.warn("keeping where the scrub stands: " + saved.error().message);
   }
 }
@@ -132,7 +134,7 @@ bool Scrub::wait_until_due() {
     if (since < 0) at_.finished_ns = clock_.wall_ns();  // the clock was set back
     const int64_t left = options_.every_ns - std::max<int64_t>(0, since);
     if (left <= 0) break;
-    changed_.wait_for(lock, std::chrono::nanoseconds(std::min(left, kLookAgainNs)));
+    changed_.wait_for(lock, std::chrono::nanoseconds(std::min(left, kLookAtClockNs)));
   }
   return !stopping_;
 }
@@ -164,7 +166,7 @@ void Scrub::set(const ScrubState& state) {
 // A batch of one large file may take longer than the machine is on. That it was begun is kept
 // before it is read, so that a crash counts too. False: it has been begun often enough.
 bool Scrub::begin_large(const NodeBatch& batch, ScrubState& now) {
-  if (batch.bytes < kBatchBytes || batch.items.size() != 1) return true;
+  if (batch.bytes < kScrubBytes || batch.items.size() != 1) return true;
   const VerifyItem& item = batch.items[0];
   if (now.begun != item.version.node) now.times_begun = 0;
   now.begun = item.version.node;
@@ -221,7 +223,7 @@ Status Scrub::pass() {
   for (std::optional<NodeId> next = now.next; next;) {
     const uint64_t files = verifier_->counts().files, bytes = verifier_->counts().bytes;
     VerifyResult result;
-    TRY_ASSIGN(NodeBatch batch, verifier_->pick_nodes(*next, kBatchFiles, kBatchBytes));
+    TRY_ASSIGN(NodeBatch batch, verifier_->pick_nodes(*next, kBatchFiles, kScrubBytes));
     next = batch.next;
     if (begin_large(batch, now)) TRY(verifier_->verify_batch(std::move(batch), result));
     now.files += verifier_->counts().files - files;

@@ -4,6 +4,7 @@
 #include <climits>
 
 #include "base/bytes.h"
+#include "base/fs.h"
 #include "base/hash.h"
 #include "journal/record.h"
 
@@ -11,15 +12,14 @@ namespace holdfast {
 
 namespace {
 
-constexpr uint32_t kMagic = 0x4d534648;  // "HFSM"
-constexpr uint16_t kFormat = 1;
+constexpr uint32_t kManifestMagic = 0x4d534648;  // "HFSM"
+constexpr uint16_t kManifestFormat = 1;
 constexpr uint16_t kUnfinished = 1;
 constexpr uint8_t kInImage = 1, kHasSeeded = 2, kHasReading = 4, kHasKept = 8;
-constexpr uint32_t kModeBits = 07777;
 constexpr size_t kEntryBytesMin = 6;  // what one entry takes at least
 
-Error damaged(const std::string& what) {
-  return make_error(ErrorCode::kDamaged, "the seed manifest is damaged: " + what);
+Error damaged_manifest(const std::string& what) {
+  return make_error(ErrorCode::kDamaged, "the seed manifest is damaged_manifest: " + what);
 }
 
 bool is_type(uint8_t type) {
@@ -157,8 +157,8 @@ bool is_safe_relative_path(std::string_view path) {
 
 std::string encode_seed_manifest(const SeedManifest& manifest) {
   std::string out;
-  put_le(out, kMagic);
-  put_le(out, kFormat);
+  put_le(out, kManifestMagic);
+  put_le(out, kManifestFormat);
   put_le(out, static_cast<uint16_t>(manifest.unfinished ? kUnfinished : 0));
   put_le(out, static_cast<uint64_t>(manifest.entries.size()));
   std::string_view before;
@@ -172,23 +172,24 @@ std::string encode_seed_manifest(const SeedManifest& manifest) {
 
 Result<SeedManifest> decode_seed_manifest(std::string_view bytes) {
   constexpr size_t kSumBytes = 8;
-  if (bytes.size() < kSumBytes) return damaged("it is too short");
+  if (bytes.size() < kSumBytes) return damaged_manifest("it is too short");
   const std::string_view body = bytes.substr(0, bytes.size() - kSumBytes);
   ByteReader reader(body);
-  if (reader.le<uint32_t>() != kMagic) return damaged("it does not begin as one");
-  if (const auto format = reader.le<uint16_t>(); format != kFormat) {
+  if (reader.le<uint32_t>() != kManifestMagic) return damaged_manifest("it does not begin as one");
+  if (const auto format = reader.le<uint16_t>(); format != kManifestFormat) {
     return make_error(ErrorCode::kUnsupported,
                       "the seed manifest has format " + std::to_string(format) +
                           ", this program knows 1; a newer holdfast wrote it");
   }
   if (get_le<uint64_t>(bytes.data() + body.size()) != xxh3_64(body)) {
-    return damaged("its checksum does not fit");
+    return damaged_manifest("its checksum does not fit");
   }
   SeedManifest manifest;
   const auto flags = reader.le<uint16_t>();
   const auto count = reader.le<uint64_t>();
-  if ((flags & ~kUnfinished) != 0) return damaged("it has flags that nobody knows");
-  if (count > reader.left() / kEntryBytesMin) return damaged("it is too short for its entries");
+  if ((flags & ~kUnfinished) != 0) return damaged_manifest("it has flags that nobody knows");
+  if (count > reader.left() / kEntryBytesMin)
+    return damaged_manifest("it is too short for its entries");
   manifest.unfinished = flags != 0;
   manifest.entries.reserve(count);
   std::string before;
@@ -196,18 +197,19 @@ Result<SeedManifest> decode_seed_manifest(std::string_view bytes) {
     SeedEntry entry;
     const auto shared = reader.le<uint16_t>();
     const auto rest = reader.bytes(reader.le<uint16_t>());
-    if (reader.failed() || shared > before.size()) return damaged("it ends inside an entry");
+    if (reader.failed() || shared > before.size())
+      return damaged_manifest("it ends inside an entry");
     entry.path = before.substr(0, shared);
     entry.path += rest;
-    if (!is_safe_relative_path(entry.path)) return damaged("it has what is not a path");
+    if (!is_safe_relative_path(entry.path)) return damaged_manifest("it has what is not a path");
     if ((i > 0 && entry.path <= before) || shared_bytes(before, entry.path) != shared) {
-      return damaged("its paths are not in order");
+      return damaged_manifest("its paths are not in order");
     }
-    if (!take_rest(reader, entry)) return damaged("an entry is not one");
+    if (!take_rest(reader, entry)) return damaged_manifest("an entry is not one");
     before = entry.path;
     manifest.entries.push_back(std::move(entry));
   }
-  if (reader.failed() || reader.left() != 0) return damaged("it has bytes left over");
+  if (reader.failed() || reader.left() != 0) return damaged_manifest("it has bytes left over");
   return manifest;
 }
 

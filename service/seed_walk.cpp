@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "base/fs.h"
 #include "base/hash.h"
 #include "base/path.h"
 
@@ -16,10 +17,7 @@ namespace holdfast {
 
 namespace {
 
-constexpr size_t kThreads = 2;
-constexpr size_t kReadBytes = 1 << 20;
-constexpr uint32_t kModeBits = 07777;
-constexpr int64_t kSettledNs = 2'000'000'000;  // a ctime of before that is moved by any change
+constexpr size_t kHashBytes = 1 << 20;
 constexpr const char* kOwnPrefix = ".holdfast-tmp-";
 
 int64_t wall_ns() {
@@ -39,15 +37,15 @@ void spread(size_t count, const std::function<bool()>& cancelled,
     }
   };
   std::vector<std::thread> threads;
-  for (size_t i = 1; i < std::min(kThreads, count); ++i) threads.emplace_back(run);
+  for (size_t i = 1; i < std::min(kSeedThreads, count); ++i) threads.emplace_back(run);
   run();
   for (std::thread& thread : threads) thread.join();
 }
 
 // The last directory that was opened, as items come in the order of their paths.
-class OpenDir {
+class LastDir {
  public:
-  explicit OpenDir(int top_fd) : top_fd_(top_fd) {}
+  explicit LastDir(int top_fd) : top_fd_(top_fd) {}
   Result<int> enter(std::string_view dir) {
     if (dir.empty()) return top_fd_;
     if (!fd_ || path_ != dir) {
@@ -163,7 +161,7 @@ void SeedWalk::look(size_t count, const ItemAt& item) const {
 }
 
 void SeedWalk::look_at(size_t first, size_t last, const ItemAt& item_at, uint64_t mount_id) const {
-  OpenDir open(dest_fd_);
+  LastDir open(dest_fd_);
   for (size_t i = first; i < last; ++i) {
     SeedItem* item = item_at(i);
     item->volume.reset();
@@ -206,7 +204,7 @@ Result<ContentHash> hash_beneath(int top_fd, const std::string& path, SeedStat& 
   if (!S_ISREG(before.mode)) return make_error(ErrorCode::kChanged, "it is no file any more");
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
   ContentHasher hasher;
-  std::string buffer(std::min<uint64_t>(kReadBytes, before.size + 1), '\0');
+  std::string buffer(std::min<uint64_t>(kHashBytes, before.size + 1), '\0');
   for (uint64_t at = 0;;) {
     TRY_ASSIGN(const size_t got, pread_full(fd.get(), buffer.data(), buffer.size(), at));
     hasher.update({buffer.data(), got});

@@ -8,11 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/ignore.h"
 #include "service/seed_manifest.h"
 
 namespace holdfast {
+
+inline constexpr size_t kSeedThreads = 2;
+// A ctime of before that is moved by any change.
+inline constexpr int64_t kSettledNs = 2 * kSecondNs;
 
 // What an image, or a volume, has at a path.
 struct SeedStat {

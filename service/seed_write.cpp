@@ -12,14 +12,14 @@
 #include "base/hash.h"
 #include "base/path.h"
 #include "service/restore_write.h"
+#include "service/seed_walk.h"
 #include "service/words.h"
 
 namespace holdfast {
 
 namespace {
 
-constexpr size_t kCopyBytes = 1 << 20;
-constexpr int64_t kSettledNs = 2'000'000'000;  // as service/seed_walk.cpp has it
+constexpr size_t kSeedCopyBytes = 1 << 20;
 
 Error busy(const std::string& why) {
   return make_error(ErrorCode::kBusy, why + "; it is left alone, run this again");
@@ -92,7 +92,7 @@ Status SeedWriter::copy(int from, int to, SeedJob& job) const {
   SeedItem& item = *job.item;
   TRY_ASSIGN(const StatxResult before, statx_fd(from));
   ContentHasher hasher;
-  std::string buffer(std::min<uint64_t>(kCopyBytes, before.size + 1), '\0');
+  std::string buffer(std::min<uint64_t>(kSeedCopyBytes, before.size + 1), '\0');
   for (;;) {
     TRY_ASSIGN(const size_t got, pread_full(from, buffer.data(), buffer.size(), job.bytes));
     const std::string_view bytes = std::string_view(buffer).substr(0, got);

@@ -21,7 +21,7 @@ namespace holdfast {
 namespace {
 
 constexpr int kRoundsMax = 4;  // of files that change while they are looked at
-constexpr size_t kNameBytesMax = 200;
+constexpr size_t kRootNameBytesMax = 200;
 
 bool is_file(const std::optional<SeedStat>& stat) { return stat && stat->type == FileType::kFile; }
 
@@ -174,9 +174,9 @@ Status Seeder::find_root(bool act) {
 std::string Seeder::manifest_path() const {
   std::string name = root_;
   if (!relative_.empty()) name += "%2F" + percent_encode(relative_);
-  if (name.size() > kNameBytesMax) {
+  if (name.size() > kRootNameBytesMax) {
     const ContentHash hash = content_hash(name);
-    name = name.substr(0, kNameBytesMax) + to_hex(hash.bytes.data(), hash.bytes.size());
+    name = name.substr(0, kRootNameBytesMax) + to_hex(hash.bytes.data(), hash.bytes.size());
   }
   return "seeds:" + name;
 }

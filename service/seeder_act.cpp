@@ -11,21 +11,16 @@
 #include "base/bytes.h"
 #include "base/path.h"
 #include "service/api_body.h"
+#include "service/seed_walk.h"
 #include "service/seeder.h"
+#include "service/words.h"
 
 namespace holdfast {
 
 namespace {
 
-constexpr size_t kThreads = 2;
 constexpr size_t kWindowFiles = 4096;  // that are synced together, and then get their names
 constexpr uint64_t kWindowBytes = 256ull << 20;
-
-std::string shell_quote(const std::string& word) {
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 bool is_dir(const std::optional<SeedStat>& stat) { return stat && stat->type == FileType::kDir; }
 
@@ -179,7 +174,7 @@ Status Seeder::write_window(std::vector<SeedJob>& jobs) {
     }
   };
   std::vector<std::thread> threads;
-  for (size_t i = 1; i < std::min(kThreads, jobs.size()); ++i) threads.emplace_back(write);
+  for (size_t i = 1; i < std::min(kSeedThreads, jobs.size()); ++i) threads.emplace_back(write);
   write();
   for (std::thread& thread : threads) thread.join();
   auto published = publish_window(jobs);

@@ -19,9 +19,9 @@ namespace holdfast {
 namespace {
 
 // Where SQLite's locks lie (os.h, os_unix.c, and https://www.sqlite.org/walformat.html).
-constexpr off_t kPendingByte = 0x40000000;
-constexpr off_t kReservedByte = kPendingByte + 1;
-constexpr off_t kSharedFirst = kPendingByte + 2;
+constexpr off_t kPendingLockByte = 0x40000000;
+constexpr off_t kReservedByte = kPendingLockByte + 1;
+constexpr off_t kSharedFirst = kPendingLockByte + 2;
 constexpr off_t kSharedBytes = 510;
 constexpr off_t kReadLock0 = 120 + 3;  // of X-shm: while it is held, no page goes into the database
 constexpr off_t kDeadManSwitch = 128;  // of X-shm: held by everybody who uses it
@@ -123,11 +123,11 @@ void SqliteView::look(const FsTraits& fs) {
 bool SqliteView::lock_database(int64_t wait_ns) {
   const Locking got = keep_trying(wait_ns, [&] {
     // The pending byte says that a writer waits for the readers that are there to leave.
-    if (const auto pending = lock_bytes(fd_, kPendingByte, 1); pending != Locking::kTaken) {
+    if (const auto pending = lock_bytes(fd_, kPendingLockByte, 1); pending != Locking::kTaken) {
       return pending;
     }
     const Locking shared = lock_bytes(fd_, kSharedFirst, kSharedBytes);
-    unlock_bytes(fd_, kPendingByte, 1);
+    unlock_bytes(fd_, kPendingLockByte, 1);
     return shared;
   });
   locked_ = got == Locking::kTaken;

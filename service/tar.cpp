@@ -8,14 +8,14 @@
 #include <cerrno>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/path.h"
 
 namespace holdfast {
 
 namespace {
 
-constexpr size_t kBlockBytes = 64 * 1024;
-constexpr int64_t kSecondNs = 1'000'000'000;
+constexpr size_t kTarBytes = 64 * 1024;
 
 // libarchive takes names for text of the locale: under "C" it would call every other one binary.
 // Of the calling thread, for as long as it lives.
@@ -103,7 +103,7 @@ Result<std::unique_ptr<TarWriter>> TarWriter::create(std::function<bool(std::str
   if (impl.handle == nullptr) return make_error(ErrorCode::kFailed, "starting a tar: no memory");
   TRY(impl.check(archive_write_set_format_pax(impl.handle), "starting a tar"));
   TRY(impl.check(archive_write_set_options(impl.handle, "xattrheader=SCHILY"), "starting a tar"));
-  archive_write_set_bytes_per_block(impl.handle, kBlockBytes);
+  archive_write_set_bytes_per_block(impl.handle, kTarBytes);
   archive_write_set_bytes_in_last_block(impl.handle, 1);
   TRY(impl.check(archive_write_open(impl.handle, &impl, nullptr, Impl::on_write, nullptr),
                  "starting a tar"));
@@ -155,7 +155,7 @@ Status TarWriter::finish() {
 struct TarReader::Impl {
   Read read;
   archive* handle = nullptr;
-  std::vector<char> buffer = std::vector<char>(kBlockBytes);
+  std::vector<char> buffer = std::vector<char>(kTarBytes);
   Status failed;       // of `read`
   std::string hole;    // zeros
   uint64_t at = 0;     // in the member
@@ -256,8 +256,8 @@ Result<std::string_view> TarReader::data() {
   }
   std::string_view out;
   if (impl.zeros > 0) {
-    if (impl.hole.empty()) impl.hole.assign(kBlockBytes, '\0');
-    out = std::string_view(impl.hole).substr(0, std::min<uint64_t>(impl.zeros, kBlockBytes));
+    if (impl.hole.empty()) impl.hole.assign(kTarBytes, '\0');
+    out = std::string_view(impl.hole).substr(0, std::min<uint64_t>(impl.zeros, kTarBytes));
     impl.zeros -= out.size();
   } else {
     out = std::exchange(impl.held, {});
@@ -287,7 +287,7 @@ uint64_t TarReader::position() const {
 struct PackedReader::Impl {
   Read source;
   archive* handle = nullptr;
-  std::vector<char> buffer = std::vector<char>(kBlockBytes);
+  std::vector<char> buffer = std::vector<char>(kTarBytes);
   Status failed;  // of `source`
   bool ended = false;
 
@@ -349,7 +349,7 @@ Result<size_t> PackedReader::read(char* out, size_t size) {
 Status unpack_stream(StreamFilter filter, const std::function<Result<size_t>(char*, size_t)>& read,
                      const std::function<Status(std::string_view)>& write) {
   TRY_ASSIGN(const auto reader, PackedReader::open(filter, read));
-  std::vector<char> buffer(kBlockBytes);
+  std::vector<char> buffer(kTarBytes);
   for (;;) {
     TRY_ASSIGN(const size_t got, reader->read(buffer.data(), buffer.size()));
     if (got == 0) return {};

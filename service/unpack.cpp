@@ -17,9 +17,9 @@ constexpr size_t kBlockBytes = 256 * 1024;
 constexpr size_t kHeadBytes = 6;
 
 // Gives the first bytes back that were read to look at them.
-class Head {
+class FirstBytes {
  public:
-  Head(const ReadBytes& read, size_t size) : read_(read), head_(size, '\0') {}
+  FirstBytes(const ReadBytes& read, size_t size) : read_(read), head_(size, '\0') {}
   Status fill() {
     size_t at = 0;
     while (at < head_.size()) {
@@ -60,7 +60,7 @@ struct Inflater {
   Inflater& operator=(const Inflater&) = delete;
 };
 
-Error damaged(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
+Error damaged_packing(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
 
 // Members follow each other, as `cat a.gz b.gz` makes them; zeros may follow the last.
 class GzipReader {
@@ -75,7 +75,7 @@ class GzipReader {
       if (stream.avail_in == 0) {
         TRY_ASSIGN(const size_t got, read_(in_.data(), in_.size()));
         if (got == 0 && between_) return 0;
-        if (got == 0) return damaged("the gzip data is cut off");
+        if (got == 0) return damaged_packing("the gzip data is cut off");
         stream.next_in = reinterpret_cast<Bytef*>(in_.data());
         stream.avail_in = static_cast<uInt>(got);
       }
@@ -93,13 +93,13 @@ class GzipReader {
     z_stream& stream = inflater_.stream;
     constexpr Bytef kMagic = 0x1f;
     if (between_ && *stream.next_in != kMagic) {
-      return damaged("something that is not gzip follows the gzip data");
+      return damaged_packing("something that is not gzip follows the gzip data");
     }
     if (between_) ::inflateReset(&stream);
     const int code = ::inflate(&stream, Z_NO_FLUSH);
     if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
-      return damaged(std::string("the gzip data is damaged: ") +
-                     (stream.msg != nullptr ? stream.msg : "zlib does not say how"));
+      return damaged_packing(std::string("the gzip data is damaged_packing: ") +
+                             (stream.msg != nullptr ? stream.msg : "zlib does not say how"));
     }
     between_ = code == Z_STREAM_END;
     return {};
@@ -137,11 +137,11 @@ bool begins_as(Packing packing, std::string_view head) {
 }  // namespace
 
 Status unpack(Packing packing, const ReadBytes& read, const WriteBytes& write) {
-  Head head(read, kHeadBytes);
+  FirstBytes head(read, kHeadBytes);
   TRY(head.fill());
   if (!begins_as(packing, head.bytes())) {
-    return damaged(std::string("it is not ") + words_for_packing(packing) +
-                   ", which its name says; give it a name that says what it is");
+    return damaged_packing(std::string("it is not ") + words_for_packing(packing) +
+                           ", which its name says; give it a name that says what it is");
   }
   const ReadBytes from = [&](char* out, size_t size) { return head.read(out, size); };
   switch (packing) {
@@ -160,7 +160,7 @@ Status unpack(Packing packing, const ReadBytes& read, const WriteBytes& write) {
 struct UnpackReader::Impl {
   explicit Impl(ReadBytes read) : source(std::move(read)), head(source, kHeadBytes) {}
   const ReadBytes source;
-  Head head;
+  FirstBytes head;
   bool begun = false;
   std::unique_ptr<GzipReader> gzip;
   std::unique_ptr<PackedReader> packed;

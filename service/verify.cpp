@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/path.h"
 #include "service/capture.h"
 #include "service/engine.h"
@@ -11,7 +12,6 @@ namespace holdfast {
 
 namespace {
 
-constexpr int64_t kNoTimeout = INT64_MAX / 4;
 constexpr int kUnsettledRetries = 2;
 // How often the engine is asked about what it says nothing of; and where its directory is not found
 // by the name that the journal has for it, which may be one rename behind.

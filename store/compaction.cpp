@@ -8,7 +8,7 @@ namespace holdfast {
 
 namespace {
 
-constexpr size_t kPendingBytesMax = 1024 * 1024;
+constexpr size_t kRegroupBytesMax = 1024 * 1024;
 constexpr size_t kBatchesBytesTarget = 1024 * 1024;  // of records, in one frame
 constexpr uint64_t kPackBytesMax = UINT32_MAX - 64ull * 1024 * 1024;
 
@@ -130,7 +130,7 @@ Status CompactedPackWriter::add_frame(FrameType type, std::string_view bytes) {
   frames_.push_back({static_cast<uint32_t>(end_), static_cast<uint32_t>(bytes.size()), type});
   pending_ += bytes;
   end_ += bytes.size();
-  return pending_.size() < kPendingBytesMax ? Status() : write_pending();
+  return pending_.size() < kRegroupBytesMax ? Status() : write_pending();
 }
 
 Status CompactedPackWriter::add_chunk(const ChunkInFrame& chunk, const ChunkLocation& from,

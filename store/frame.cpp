@@ -12,7 +12,7 @@ constexpr uint8_t kCodecRaw = 0;
 constexpr uint8_t kCodecZstd = 1;
 constexpr size_t kHeaderChecksumAt = 40;  // the checksum covers what is before it
 
-Error damaged(const char* why) { return make_error(ErrorCode::kDamaged, why); }
+Error damaged_frame(const char* why) { return make_error(ErrorCode::kDamaged, why); }
 
 void put_header(std::string& out, const FrameHeader& header) {
   const size_t start = out.size();
@@ -41,18 +41,19 @@ void put_table(std::string& out, const std::vector<ChunkInFrame>& chunks) {
 
 Status check_bounds(const FrameHeader& header) {
   const bool has_table = header.type == FrameType::kData;
-  if (header.raw_bytes > kFrameRawBytesMax) return damaged("the frame claims to be too large");
+  if (header.raw_bytes > kFrameRawBytesMax)
+    return damaged_frame("the frame claims to be too large");
   if (header.stored_bytes > header.raw_bytes) {
-    return damaged("the frame claims to be larger than its content");
+    return damaged_frame("the frame claims to be larger than its content");
   }
   if (!header.compressed && header.stored_bytes != header.raw_bytes) {
-    return damaged("the frame's sizes contradict each other");
+    return damaged_frame("the frame's sizes contradict each other");
   }
   if (has_table && (header.entries == 0 || header.entries > kFrameEntriesMax)) {
-    return damaged("the frame has an impossible number of chunks");
+    return damaged_frame("the frame has an impossible number of chunks");
   }
   if (!has_table && header.entries != 0) {
-    return damaged("the frame has chunks where there can be none");
+    return damaged_frame("the frame has chunks where there can be none");
   }
   return {};
 }
@@ -67,14 +68,14 @@ Result<std::vector<ChunkInFrame>> decode_table(const FrameHeader& header, std::s
     chunk.bytes = in.le<uint32_t>();
     const uint32_t kind = in.le<uint32_t>();  // with the three reserved bytes
     if (kind > static_cast<uint32_t>(ChunkKind::kRecipe)) {
-      return damaged("the frame has a chunk of an unknown kind");
+      return damaged_frame("the frame has a chunk of an unknown kind");
     }
     chunk.kind = static_cast<ChunkKind>(kind);
     sum += chunk.bytes;
   }
-  if (in.failed()) return damaged("the frame ends within its table");
+  if (in.failed()) return damaged_frame("the frame ends within its table");
   if (header.type == FrameType::kData && sum != header.raw_bytes) {
-    return damaged("the frame's chunks do not add up to its size");
+    return damaged_frame("the frame's chunks do not add up to its size");
   }
   return chunks;
 }
@@ -83,10 +84,10 @@ Result<std::vector<ChunkInFrame>> decode_table(const FrameHeader& header, std::s
 Result<FrameHeader> verify_whole(std::string_view bytes) {
   TRY_ASSIGN(const FrameHeader header, decode_frame_header(bytes));
   if (bytes.size() != header.frame_bytes()) {
-    return damaged("the frame does not have the size that its header says");
+    return damaged_frame("the frame does not have the size that its header says");
   }
   if (xxh3_64(bytes.substr(kFrameHeaderBytes)) != header.body_checksum) {
-    return damaged("the frame's checksum does not fit its bytes");
+    return damaged_frame("the frame's checksum does not fit its bytes");
   }
   return header;
 }
@@ -119,12 +120,13 @@ std::string encode_frame(FrameType type, const std::vector<ChunkInFrame>& chunks
 }
 
 Result<FrameHeader> decode_frame_header(std::string_view bytes) {
-  if (bytes.size() < kFrameHeaderBytes) return damaged("the frame ends within its header");
+  if (bytes.size() < kFrameHeaderBytes) return damaged_frame("the frame ends within its header");
   ByteReader in(bytes.substr(0, kFrameHeaderBytes));
-  if (in.le<uint32_t>() != kFrameMagic) return damaged("there is no frame where one should begin");
+  if (in.le<uint32_t>() != kFrameMagic)
+    return damaged_frame("there is no frame where one should begin");
   const uint64_t checksum = get_le<uint64_t>(bytes.data() + kHeaderChecksumAt);
   if (xxh3_64(bytes.substr(0, kHeaderChecksumAt)) != checksum) {
-    return damaged("the checksum of the frame's header does not fit it");
+    return damaged_frame("the checksum of the frame's header does not fit it");
   }
   const uint8_t type = in.le<uint8_t>();
   const uint8_t codec = in.le<uint8_t>();
@@ -139,9 +141,9 @@ Result<FrameHeader> decode_frame_header(std::string_view bytes) {
   header.entries = in.le<uint32_t>();
   const uint32_t reserved = in.le<uint32_t>();
   header.body_checksum = in.le<uint64_t>();
-  if (reserved != 0 || in.le<uint64_t>() != 0) return damaged("reserved bytes are in use");
-  if (type < 1 || type > 4) return damaged("the frame is of an unknown type");
-  if (codec > kCodecZstd) return damaged("the frame's compression is unknown");
+  if (reserved != 0 || in.le<uint64_t>() != 0) return damaged_frame("reserved bytes are in use");
+  if (type < 1 || type > 4) return damaged_frame("the frame is of an unknown type");
+  if (codec > kCodecZstd) return damaged_frame("the frame's compression is unknown");
   header.type = static_cast<FrameType>(type);
   header.compressed = codec == kCodecZstd;
   TRY(check_bounds(header));
@@ -164,7 +166,7 @@ Result<DecodedFrame> decode_frame(std::string_view bytes, Decompressor& decompre
 
 Result<std::vector<ChunkInFrame>> decode_unverified_table(const FrameHeader& header,
                                                           std::string_view bytes) {
-  if (bytes.size() < kFrameHeaderBytes) return damaged("the frame ends within its header");
+  if (bytes.size() < kFrameHeaderBytes) return damaged_frame("the frame ends within its header");
   return decode_table(header, bytes.substr(kFrameHeaderBytes));
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view kPackMagic("HFPACK\0\1", 8);
 constexpr std::string_view kTrailerMagic("HFPKEND\1", 8);
-constexpr size_t kHeaderChecksumAt = kPackHeaderBytes - 8;
+constexpr size_t kPackChecksumAt = kPackHeaderBytes - 8;
 constexpr size_t kSealBytes = 16;
 
 // The algorithms of format 1. A new one gets a new number; packs of both may stand side by side.
@@ -17,7 +17,7 @@ constexpr uint8_t kContentHashXxh3_128 = 1;
 constexpr uint8_t kCompressionZstd = 1;
 constexpr uint8_t kChunkerFastCdc = 1;
 
-Error damaged(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
+Error damaged_pack(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
 
 // Binds a payload to its type, its pack and its place in it.
 std::array<uint8_t, kSealBytes> seal_of(const ChunkKey& key, FrameType type, uint32_t pack,
@@ -61,7 +61,7 @@ std::string encode_pack_header(const PackHeader& header) {
   put_le<uint8_t>(out, kChunkerFastCdc);
   put_le<uint32_t>(out, header.first);
   put_le<uint32_t>(out, header.last);
-  out.append(kHeaderChecksumAt - out.size(), '\0');
+  out.append(kPackChecksumAt - out.size(), '\0');
   put_le<uint64_t>(out, xxh3_64(out));
   return out;
 }
@@ -69,12 +69,12 @@ std::string encode_pack_header(const PackHeader& header) {
 // Magic, format and checksum stay where they are in every future format, so the checksum comes
 // first: a flipped bit in the format's number must not be reported as a newer format.
 Result<PackHeader> decode_pack_header(std::string_view bytes) {
-  if (bytes.size() < kPackHeaderBytes) return damaged("the pack ends within its header");
+  if (bytes.size() < kPackHeaderBytes) return damaged_pack("the pack ends within its header");
   bytes = bytes.substr(0, kPackHeaderBytes);
-  if (!bytes.starts_with(kPackMagic)) return damaged("this is not a pack");
-  if (xxh3_64(bytes.substr(0, kHeaderChecksumAt)) !=
-      get_le<uint64_t>(bytes.data() + kHeaderChecksumAt)) {
-    return damaged("the checksum of the pack's header does not fit it");
+  if (!bytes.starts_with(kPackMagic)) return damaged_pack("this is not a pack");
+  if (xxh3_64(bytes.substr(0, kPackChecksumAt)) !=
+      get_le<uint64_t>(bytes.data() + kPackChecksumAt)) {
+    return damaged_pack("the checksum of the pack's header does not fit it");
   }
   ByteReader in(bytes.substr(kPackMagic.size()));
   PackHeader header;
@@ -100,26 +100,26 @@ Result<PackHeader> decode_pack_header(std::string_view bytes) {
   const bool has_range =
       header.first != 0 && header.first <= header.last && !is_compacted(header.last);
   if (is_compacted(header.pack) ? !has_range : header.first != 0 || header.last != 0) {
-    return damaged("the pack's header names an impossible range of packs");
+    return damaged_pack("the pack's header names an impossible range of packs");
   }
   return header;
 }
 
 Status check_pack_identity(const PackHeader& header, const PackHeader& expected) {
   if (header.repository_id != expected.repository_id) {
-    return damaged("the pack belongs to another repository (" +
-                   to_hex(header.repository_id.data(), header.repository_id.size()) + ")");
+    return damaged_pack("the pack belongs to another repository (" +
+                        to_hex(header.repository_id.data(), header.repository_id.size()) + ")");
   }
   if (header.pack != expected.pack) {
-    return damaged("the file holds pack " + std::to_string(header.pack) +
-                   " under the name of pack " + std::to_string(expected.pack) +
-                   ": were files renamed?");
+    return damaged_pack("the file holds pack " + std::to_string(header.pack) +
+                        " under the name of pack " + std::to_string(expected.pack) +
+                        ": were files renamed?");
   }
   if (header.key != expected.key) {
-    return damaged("the pack was written with another key than the repository's");
+    return damaged_pack("the pack was written with another key than the repository's");
   }
   if (header.repository_created_ns != expected.repository_created_ns) {
-    return damaged("the pack says that the repository was created at another time");
+    return damaged_pack("the pack says that the repository was created at another time");
   }
   return {};
 }
@@ -141,15 +141,15 @@ std::string encode_footer(const ChunkKey& key, uint32_t pack, uint64_t offset,
 
 Result<std::vector<FrameInPack>> decode_footer(const ChunkKey& key, uint32_t pack, uint64_t offset,
                                                std::string_view payload) {
-  if (payload.size() < kFooterHeaderBytes) return damaged("the footer is too short");
+  if (payload.size() < kFooterHeaderBytes) return damaged_pack("the footer is too short");
   if (!seal_fits(key, FrameType::kFooter, pack, offset, payload)) {
-    return damaged("the footer was not made for this place");
+    return damaged_pack("the footer was not made for this place");
   }
   ByteReader in(payload.substr(kSealBytes));
   const uint32_t count = in.le<uint32_t>();
-  if (in.le<uint32_t>() != 0) return damaged("reserved bytes of the footer are in use");
+  if (in.le<uint32_t>() != 0) return damaged_pack("reserved bytes of the footer are in use");
   if (in.left() != uint64_t{count} * kFooterEntryBytes) {
-    return damaged("the footer's table does not have the size it should");
+    return damaged_pack("the footer's table does not have the size it should");
   }
   std::vector<FrameInPack> frames(count);
   uint64_t expected = kPackHeaderBytes;
@@ -160,15 +160,15 @@ Result<std::vector<FrameInPack>> decode_footer(const ChunkKey& key, uint32_t pac
     if (type != static_cast<uint32_t>(FrameType::kData) &&
         type != static_cast<uint32_t>(FrameType::kJournal) &&
         type != static_cast<uint32_t>(FrameType::kBatches)) {
-      return damaged("the footer names a frame of an unknown type");
+      return damaged_pack("the footer names a frame of an unknown type");
     }
     frame.type = static_cast<FrameType>(type);
     if (frame.offset < expected || frame.frame_bytes < kFrameHeaderBytes) {
-      return damaged("the footer's frames overlap");
+      return damaged_pack("the footer's frames overlap");
     }
     expected = uint64_t{frame.offset} + frame.frame_bytes;
   }
-  if (expected > offset) return damaged("the footer names frames behind itself");
+  if (expected > offset) return damaged_pack("the footer names frames behind itself");
   return frames;
 }
 
@@ -180,11 +180,11 @@ std::string encode_pack_trailer(uint64_t footer_offset) {
 
 Result<uint64_t> decode_pack_trailer(std::string_view bytes) {
   if (bytes.size() != kPackTrailerBytes || !bytes.starts_with(kTrailerMagic)) {
-    return damaged("the pack does not end with a trailer");
+    return damaged_pack("the pack does not end with a trailer");
   }
   const uint64_t offset = get_le<uint64_t>(bytes.data() + kTrailerMagic.size());
   if (offset < kPackHeaderBytes || offset > UINT32_MAX) {
-    return damaged("the pack's trailer points outside of it");
+    return damaged_pack("the pack's trailer points outside of it");
   }
   return offset;
 }
@@ -201,16 +201,16 @@ std::string encode_batch(const ChunkKey& key, uint32_t pack, uint64_t offset, co
 
 Result<Batch> decode_batch(const ChunkKey& key, uint32_t pack, uint64_t offset,
                            std::string_view payload) {
-  if (payload.size() < kBatchHeaderBytes) return damaged("the journal frame is too short");
+  if (payload.size() < kBatchHeaderBytes) return damaged_pack("the journal frame is too short");
   if (!seal_fits(key, FrameType::kJournal, pack, offset, payload)) {
-    return damaged("the journal frame was not made for this place");
+    return damaged_pack("the journal frame was not made for this place");
   }
   ByteReader in(payload.substr(kSealBytes, kBatchHeaderBytes - kSealBytes));
   Batch batch;
   batch.first_offset = in.le<uint64_t>();
-  if (in.le<uint64_t>() != 0) return damaged("reserved bytes of the journal frame are in use");
+  if (in.le<uint64_t>() != 0) return damaged_pack("reserved bytes of the journal frame are in use");
   if (batch.first_offset < kPackHeaderBytes || batch.first_offset > offset) {
-    return damaged("the journal frame's batch begins at an impossible place");
+    return damaged_pack("the journal frame's batch begins at an impossible place");
   }
   batch.records = payload.substr(kBatchHeaderBytes);
   return batch;
@@ -229,17 +229,18 @@ std::string encode_batches(const ChunkKey& key, uint32_t pack, uint64_t offset,
 
 Result<std::vector<std::string_view>> decode_batches(const ChunkKey& key, uint32_t pack,
                                                      uint64_t offset, std::string_view payload) {
-  if (payload.size() <= kSealBytes) return damaged("the batches frame is too short");
+  if (payload.size() <= kSealBytes) return damaged_pack("the batches frame is too short");
   if (!seal_fits(key, FrameType::kBatches, pack, offset, payload)) {
-    return damaged("the batches frame was not made for this place");
+    return damaged_pack("the batches frame was not made for this place");
   }
   std::vector<std::string_view> batches;
   for (payload.remove_prefix(kSealBytes); !payload.empty();) {
-    if (payload.size() < sizeof(uint32_t)) return damaged("the batches frame ends within a size");
+    if (payload.size() < sizeof(uint32_t))
+      return damaged_pack("the batches frame ends within a size");
     const uint32_t bytes = get_le<uint32_t>(payload.data());
     payload.remove_prefix(sizeof bytes);
     if (bytes == 0 || bytes > payload.size()) {
-      return damaged("the batches frame has a batch of an impossible size");
+      return damaged_pack("the batches frame has a batch of an impossible size");
     }
     batches.push_back(payload.substr(0, bytes));
     payload.remove_prefix(bytes);

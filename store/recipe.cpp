@@ -18,7 +18,7 @@ constexpr size_t kPartsMax = kRecipePartsAverage * 4;
 constexpr uint8_t kLevelMax = 8;
 constexpr uint64_t kContentBytesMax = (uint64_t{1} << 63) - 1;
 
-Error damaged(const char* why) { return make_error(ErrorCode::kDamaged, why); }
+Error damaged_recipe(const char* why) { return make_error(ErrorCode::kDamaged, why); }
 
 // Whether a block ends after this part. The id is a keyed hash, so any of its bits are random; with
 // the least size this makes the average.
@@ -68,15 +68,15 @@ Result<Part> decode_part(ByteReader& in, uint8_t level) {
   const uint8_t kind = in.le<uint8_t>();
   part.bytes = in.le<uint64_t>();
   if (kind > static_cast<uint8_t>(PartKind::kRecipe)) {
-    return damaged("the recipe has a part of an unknown kind");
+    return damaged_recipe("the recipe has a part of an unknown kind");
   }
   part.kind = static_cast<PartKind>(kind);
   if ((part.kind == PartKind::kRecipe) != (level > 0)) {
-    return damaged("the recipe has a part that does not belong at its level");
+    return damaged_recipe("the recipe has a part that does not belong at its level");
   }
   if (part.kind != PartKind::kHole) in.copy_to(part.id.bytes.data(), part.id.bytes.size());
-  if (in.failed()) return damaged("the recipe ends too soon");
-  if (part.bytes == 0) return damaged("the recipe has an empty part");
+  if (in.failed()) return damaged_recipe("the recipe ends too soon");
+  if (part.bytes == 0) return damaged_recipe("the recipe has an empty part");
   return part;
 }
 
@@ -84,7 +84,7 @@ Result<Part> decode_part(ByteReader& in, uint8_t level) {
 
 Result<Recipe> decode_recipe(std::string_view bytes) {
   ByteReader in(bytes);
-  if (in.le<uint32_t>() != kRecipeMagic) return damaged("this is not a recipe");
+  if (in.le<uint32_t>() != kRecipeMagic) return damaged_recipe("this is not a recipe");
   if (const uint16_t format = in.le<uint16_t>(); format != kRecipeFormat) {
     return make_error(ErrorCode::kUnsupported, "the recipe has format " + std::to_string(format) +
                                                    "; this version of holdfast knows format 1");
@@ -95,21 +95,23 @@ Result<Recipe> decode_recipe(std::string_view bytes) {
   const uint32_t count = in.le<uint32_t>();
   const uint32_t more_reserved = in.le<uint32_t>();
   const uint64_t total = in.le<uint64_t>();
-  if (in.failed()) return damaged("the recipe ends within its header");
-  if (reserved != 0 || more_reserved != 0) return damaged("reserved bytes are in use");
-  if (recipe.level > kLevelMax) return damaged("the recipe's tree is too deep");
-  if (count > kPartsMax) return damaged("the recipe claims to have too many parts");
-  if (uint64_t{count} * kHolePartBytes > in.left()) return damaged("the recipe ends too soon");
+  if (in.failed()) return damaged_recipe("the recipe ends within its header");
+  if (reserved != 0 || more_reserved != 0) return damaged_recipe("reserved bytes are in use");
+  if (recipe.level > kLevelMax) return damaged_recipe("the recipe's tree is too deep");
+  if (count > kPartsMax) return damaged_recipe("the recipe claims to have too many parts");
+  if (uint64_t{count} * kHolePartBytes > in.left())
+    return damaged_recipe("the recipe ends too soon");
   recipe.parts.reserve(count);
   uint64_t sum = 0;
   for (uint32_t i = 0; i < count; ++i) {
     TRY_ASSIGN(const Part part, decode_part(in, recipe.level));
-    if (part.bytes > kContentBytesMax - sum) return damaged("the recipe's content is too long");
+    if (part.bytes > kContentBytesMax - sum)
+      return damaged_recipe("the recipe's content is too long");
     sum += part.bytes;
     recipe.parts.push_back(part);
   }
-  if (in.left() != 0) return damaged("the recipe has bytes after its last part");
-  if (sum != total) return damaged("the recipe's parts do not add up to its size");
+  if (in.left() != 0) return damaged_recipe("the recipe has bytes after its last part");
+  if (sum != total) return damaged_recipe("the recipe's parts do not add up to its size");
   return recipe;
 }
 

@@ -26,7 +26,7 @@ constexpr size_t kPendingBytesMax = 1024 * 1024;
 constexpr size_t kLargeFrameBytes = 128 * 1024;
 constexpr size_t kFramesBeforeSeal = 1024 * 1024;  // a pack of many tiny batches is sealed as well
 
-Error damaged(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
+Error damaged_store(const std::string& why) { return make_error(ErrorCode::kDamaged, why); }
 
 }  // namespace
 
@@ -42,7 +42,7 @@ std::string pack_index_key(uint32_t pack) {
 
 Result<uint32_t> decode_pack_index_key(std::string_view key) {
   if (key.size() != sizeof(uint32_t)) {
-    return damaged(
+    return damaged_store(
         "the index has a pack number of the wrong size: stop the service and run holdfast rebuild");
   }
   return get_be32(key.data());
@@ -59,7 +59,7 @@ std::string encode_location(const ChunkLocation& location) {
 
 Result<ChunkLocation> decode_location(std::string_view value) {
   if (value.size() != kLocationBytes) {
-    return damaged(
+    return damaged_store(
         "the index has a chunk entry of the wrong size: stop the service and run holdfast rebuild");
   }
   ByteReader in(value);
@@ -83,7 +83,7 @@ std::string encode_pack_entry(const PackEntry& entry) {
 
 Result<PackEntry> decode_pack_entry(std::string_view value) {
   if (value.size() != kPackEntryBytes && value.size() != kCompactedEntryBytes) {
-    return damaged(
+    return damaged_store(
         "the index has a pack entry of the wrong size: stop the service and run holdfast rebuild");
   }
   ByteReader in(value);
@@ -91,7 +91,7 @@ Result<PackEntry> decode_pack_entry(std::string_view value) {
   entry.bytes = in.le<uint64_t>();
   const uint64_t bits = in.le<uint64_t>();
   if ((bits & ~(kSealedBit | kCondemnedBit)) != 0) {
-    return damaged(
+    return damaged_store(
         "the index has a pack entry with unknown bits: stop the service and run holdfast rebuild");
   }
   entry.sealed = (bits & kSealedBit) != 0;
@@ -279,7 +279,7 @@ Result<Position> Store::read_position(const LmdbTxn& txn) const {
   position.pack = in.le<uint32_t>();
   position.offset = in.le<uint64_t>();
   if (in.failed() || in.left() != 0 || position.pack == 0 || position.offset < kPackHeaderBytes) {
-    return damaged(
+    return damaged_store(
         "the index's position in the packs is unreadable: stop the service and run holdfast "
         "rebuild");
   }
@@ -294,8 +294,9 @@ Status Store::check_position(const LmdbTxn& txn, Position position) const {
   const bool fits = entry.ok() && (entry->sealed ? entry->bytes > position.offset
                                                  : entry->bytes == position.offset);
   if (fits) return {};
-  return damaged("the index's position in the packs does not fit what it knows of pack " +
-                 std::to_string(position.pack) + ": stop the service and run holdfast rebuild");
+  return damaged_store("the index's position in the packs does not fit what it knows of pack " +
+                       std::to_string(position.pack) +
+                       ": stop the service and run holdfast rebuild");
 }
 
 bool Store::is_large_enough() const {
@@ -386,9 +387,9 @@ Result<std::optional<ChunkLocation>> Store::locate(const LmdbTxn& txn, const Chu
 
 Result<std::string> Store::read_frame(uint32_t pack, uint64_t offset, uint64_t frame_bytes) const {
   if (frame_bytes < kFrameHeaderBytes || frame_bytes > kFrameBytesMax) {
-    return damaged("the index names a frame of an impossible size at offset " +
-                   std::to_string(offset) + " of " + storage_->name(pack) +
-                   ": stop the service and run holdfast rebuild");
+    return damaged_store("the index names a frame of an impossible size at offset " +
+                         std::to_string(offset) + " of " + storage_->name(pack) +
+                         ": stop the service and run holdfast rebuild");
   }
   return storage_->read(pack, offset, frame_bytes);
 }

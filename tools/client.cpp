@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kBusyRetries = 100;  // a tenth of a second each: a service that is just starting
 
-std::atomic<bool> interrupted{false};
+std::atomic<bool> client_interrupted{false};
 
 // Cuts the stream into lines.
 class LineSplitter {
@@ -45,9 +45,9 @@ class DirectSink final : public ApiSink {
   explicit DirectSink(LineSplitter& lines) : lines_(lines) {}
   bool write(std::string_view bytes) override {
     lines_.feed(bytes);
-    return !interrupted;
+    return !client_interrupted;
   }
-  bool cancelled() override { return interrupted; }
+  bool cancelled() override { return client_interrupted; }
 
  private:
   LineSplitter& lines_;
@@ -57,7 +57,7 @@ class DirectSink final : public ApiSink {
 
 Interrupts::Interrupts() {
   struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = true; };
+  action.sa_handler = [](int) { client_interrupted = true; };
   ::sigaction(SIGINT, &action, &int_);
   ::sigaction(SIGTERM, &action, &term_);
 }
@@ -65,7 +65,7 @@ Interrupts::~Interrupts() {
   ::sigaction(SIGINT, &int_, nullptr);
   ::sigaction(SIGTERM, &term_, nullptr);
 }
-bool Interrupts::noted() { return interrupted; }
+bool Interrupts::noted() { return client_interrupted; }
 
 // The state, opened in this process.
 struct Session::Direct {
@@ -88,7 +88,7 @@ struct Session::Direct {
   Status run(const ApiRequest& request, LineSplitter& lines) const {
     DirectSink sink(lines);
     auto status = api->handle(request, sink);
-    if (interrupted) return make_error(ErrorCode::kInterrupted, "interrupted");
+    if (client_interrupted) return make_error(ErrorCode::kInterrupted, "client_interrupted");
     return status;
   }
 };
@@ -140,6 +140,11 @@ int exit_code_of(const Error& error) {
     case ErrorCode::kInterrupted: return 130;
     default: return 1;
   }
+}
+
+int report(const Error& error) {
+  std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
+  return exit_code_of(error);
 }
 
 }  // namespace holdfast

@@ -55,5 +55,7 @@ Status run_request(const std::string& state_dir, const ApiRequest& request, bool
                    const std::function<void(std::string_view)>& take);
 
 int exit_code_of(const Error& error);
+// Says it on standard error; the exit code for it.
+int report(const Error& error);
 
 }  // namespace holdfast

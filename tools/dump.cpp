@@ -18,11 +18,6 @@ namespace {
 
 constexpr int kExitProblems = 3;
 
-int report(const Error& error) {
-  std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
-  return exit_code_of(error);
-}
-
 Result<DumpResult> run_one(const DumpConfig& dump, Session& session) {
   SystemClock clock;
   const Interrupts interrupts;

@@ -20,11 +20,6 @@ namespace {
 
 constexpr int kExitLeftOut = 5;
 
-int report(const Error& error) {
-  std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
-  return exit_code_of(error);
-}
-
 class ArchiveBody final : public ApiBody {
  public:
   ArchiveBody(Fd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}

@@ -36,11 +36,6 @@ namespace holdfast {
 
 namespace {
 
-int report(const Error& error) {
-  std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
-  return exit_code_of(error);
-}
-
 std::string working_directory() {
   char buffer[PATH_MAX];
   return ::getcwd(buffer, sizeof buffer) != nullptr ? buffer : "/";

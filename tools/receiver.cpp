@@ -6,13 +6,12 @@
 #include <cerrno>
 #include <limits>
 
+#include "base/clock.h"
 #include "tools/client.h"
 
 namespace holdfast {
 
-namespace {
-constexpr int64_t kNoTimeout = std::numeric_limits<int64_t>::max() / 4;
-}  // namespace
+namespace {}  // namespace
 
 Result<Receiver> Receiver::start(const std::string& command) {
   ::signal(SIGPIPE, SIG_IGN);

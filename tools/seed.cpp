@@ -24,11 +24,6 @@ constexpr int kConflicts = 3, kSomeFailed = 5;
 
 std::atomic<bool> interrupted{false};
 
-int report(const Error& error) {
-  std::fprintf(stderr, "holdfast: %s\n", error.message.c_str());
-  return exit_code_of(error);
-}
-
 // Through the user's own symlinks, as far as it is there.
 std::string resolved(const std::string& path) {
   char buffer[PATH_MAX];

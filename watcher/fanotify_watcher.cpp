@@ -21,7 +21,7 @@ constexpr size_t kBufferBytes = 256 * 1024;
 constexpr unsigned kInitFlags = FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME_TARGET |
                                 FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS | FAN_NONBLOCK |
                                 FAN_CLOEXEC;
-constexpr uint64_t kMask =
+constexpr uint64_t kMarkMask =
     FAN_CREATE | FAN_DELETE | FAN_MODIFY | FAN_CLOSE_WRITE | FAN_ATTRIB | FAN_RENAME | FAN_ONDIR;
 // Of the root alone: on the whole file system these would double every deletion and rename.
 constexpr uint64_t kRootMask = FAN_DELETE_SELF | FAN_MOVE_SELF | FAN_ONDIR;
@@ -112,12 +112,6 @@ uint8_t what_of(uint64_t mask) {
   return static_cast<uint8_t>(what);
 }
 
-Hint overflow() {
-  Hint hint;
-  hint.kind = HintKind::kOverflow;
-  return hint;
-}
-
 }  // namespace
 
 FanotifyWatcher::FanotifyWatcher(Fd fd, Fd root_fd, Resolver resolver, size_t handles_max)
@@ -135,7 +129,7 @@ Result<std::unique_ptr<FanotifyWatcher>> FanotifyWatcher::create(int root_fd, Re
   Fd root(::openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) return errno_error(errno, "opening the directory for fanotify");
   for (const auto& [flags, mask] :
-       {std::pair<unsigned, uint64_t>{FAN_MARK_ADD | FAN_MARK_FILESYSTEM, kMask},
+       {std::pair<unsigned, uint64_t>{FAN_MARK_ADD | FAN_MARK_FILESYSTEM, kMarkMask},
         std::pair<unsigned, uint64_t>{FAN_MARK_ADD | FAN_MARK_INODE, kRootMask}}) {
     if (::fanotify_mark(fd.get(), flags, mask, root.get(), nullptr) != 0) return mark_error(errno);
   }
@@ -193,13 +187,13 @@ Result<size_t> FanotifyWatcher::read_once(const Sink& sink) {
     deliver(*event, sink);
   }
   if (!decoder.damaged()) return events;
-  sink(overflow());
+  sink(overflow_hint());
   return make_error(ErrorCode::kDamaged,
                     "reading fanotify events: the kernel's bytes make no sense; events were lost");
 }
 
 void FanotifyWatcher::deliver(const FanotifyEvent& event, const Sink& sink) {
-  if (event.mask & FAN_Q_OVERFLOW) return sink(overflow());
+  if (event.mask & FAN_Q_OVERFLOW) return sink(overflow_hint());
   Hint hint;
   hint.is_dir = (event.mask & FAN_ONDIR) != 0;
   if (event.mask & FAN_RENAME) {
@@ -221,7 +215,7 @@ void FanotifyWatcher::deliver(const FanotifyEvent& event, const Sink& sink) {
 void FanotifyWatcher::deliver_place(const FanotifyPlace& place, Hint hint, const Sink& sink) {
   if (!place.told()) return;  // of a file whose directory the kernel does not know
   const auto dir = dir_of(place.handle);
-  if (!dir.ok()) return sink(overflow());
+  if (!dir.ok()) return sink(overflow_hint());
   if (!*dir) return;
   hint.dir = **dir;
   if (hint.kind == HintKind::kEntry) {

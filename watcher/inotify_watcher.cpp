@@ -12,14 +12,14 @@ namespace holdfast {
 
 namespace {
 
-constexpr size_t kBufferBytes =
-    256 * 1024;  // about 8,000 events with short names in one system call
+constexpr size_t kReadBytes = 256 * 1024;  // about 8,000 events with short names in one system call
 constexpr uint64_t kQueueEventsDefault = 16384;
 // IN_EXCL_UNLINK is left out on purpose. With it, writes through a descriptor that was opened
 // before link + unlink, or with O_TMPFILE before linkat, leave no event at all (seen on Linux 6.18,
 // ext4 and tmpfs); without it the directory and the old name are told: at least a place to look.
-constexpr uint32_t kMask = IN_CREATE | IN_DELETE | IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB |
-                           IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+constexpr uint32_t kWatchMask = IN_CREATE | IN_DELETE | IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB |
+                                IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF |
+                                IN_ONLYDIR;
 
 // The present value of fs.inotify.<name>, or 0 where /proc does not say.
 uint64_t read_limit(const std::string& name) {
@@ -89,16 +89,10 @@ Hint dir_gone(NodeId dir, bool unwatched) {
   return hint;
 }
 
-Hint overflow() {
-  Hint hint;
-  hint.kind = HintKind::kOverflow;
-  return hint;
-}
-
 }  // namespace
 
 InotifyWatcher::InotifyWatcher(Fd fd, uint64_t queue_events_max)
-    : fd_(std::move(fd)), queue_events_max_(queue_events_max), buffer_(kBufferBytes) {}
+    : fd_(std::move(fd)), queue_events_max_(queue_events_max), buffer_(kReadBytes) {}
 
 Result<std::unique_ptr<InotifyWatcher>> InotifyWatcher::create() {
   Fd fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
@@ -113,7 +107,7 @@ Status InotifyWatcher::add_dir(NodeId dir, int dir_fd) {
   // The descriptor's own link in /proc names the inode that the caller has open; a path could have
   // been swapped for a symlink in between.
   const std::string path = "/proc/self/fd/" + std::to_string(dir_fd);
-  const int wd = ::inotify_add_watch(fd_.get(), path.c_str(), kMask);
+  const int wd = ::inotify_add_watch(fd_.get(), path.c_str(), kWatchMask);
   if (wd < 0) return add_error(errno);
   if (watches_.dir_of(wd) == dir) return {};
   if (const auto old_wd = watches_.wd_of(dir)) {  // the id now stands for another inode
@@ -171,7 +165,7 @@ Result<bool> InotifyWatcher::read_once(const Sink& sink, uint64_t& delivered) {
     deliver(*event, sink);
   }
   if (!decoder.damaged()) return true;
-  sink(overflow());
+  sink(overflow_hint());
   return make_error(ErrorCode::kDamaged,
                     "reading inotify events: the kernel's bytes make no sense; events were lost");
 }
@@ -179,7 +173,7 @@ Result<bool> InotifyWatcher::read_once(const Sink& sink, uint64_t& delivered) {
 void InotifyWatcher::deliver(const InotifyEvent& event, const Sink& sink) {
   if (event.mask & IN_Q_OVERFLOW) {
     retired_.clear();  // the IN_IGNORED of a removed watch may be among the lost events
-    sink(overflow());
+    sink(overflow_hint());
     return;
   }
   if (retired_.contains(event.wd)) {

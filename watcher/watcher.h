@@ -43,6 +43,11 @@ struct Hint {
   bool unwatched = false;
   uint32_t cookie = 0;
 };
+inline Hint overflow_hint() {
+  Hint hint;
+  hint.kind = HintKind::kOverflow;
+  return hint;
+}
 
 class Watcher {
  public:

@@ -13,7 +13,7 @@ TEST_CASE_METHOD(JournalFixture, "an empty journal answers", "[journal]") {
   REQUIRE(must(journal->roots(reader())).empty());
   REQUIRE(must(journal->snapshots(reader())).empty());
   REQUIRE(names(NodeId{}).empty());
-  REQUIRE_FALSE(must(journal->version(reader(), NodeId{1}, kNow)).has_value());
+  REQUIRE_FALSE(must(journal->version(reader(), NodeId{1}, kLatest)).has_value());
   REQUIRE(journal->record(reader(), Sequence{1}).error().code == ErrorCode::kNotFound);
   REQUIRE(journal->boot_id(reader(), 1).error().code == ErrorCode::kNotFound);
   require_sound();
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(JournalFixture, "create, modify, delete", "[journal]") {
   REQUIRE_FALSE(at(root, "a", deleted).value);
   REQUIRE(must(journal->version(reader(), file, created))->stat.size == 0);
   REQUIRE(must(journal->version(reader(), file, modified))->stat.size == 99);
-  REQUIRE(must(journal->version(reader(), file, kNow))->kind == RecordKind::kDelete);
+  REQUIRE(must(journal->version(reader(), file, kLatest))->kind == RecordKind::kDelete);
   REQUIRE_FALSE(must(journal->version(reader(), file, Sequence{1})).has_value());
   REQUIRE(names_of_inode(10) == 0);
   REQUIRE(must(journal->entry(reader(), root, "a", modified))->since == created);
@@ -178,7 +178,7 @@ TEST_CASE_METHOD(JournalFixture, "a rename over an existing file", "[journal]") 
   REQUIRE(names(root, before) == std::vector<std::string>{"source", "target"});
   REQUIRE(node_of_inode(10).value == 0);
   REQUIRE(names_of_inode(11) == 1);
-  REQUIRE(must(journal->version(reader(), target, kNow))->seq.value == 2);
+  REQUIRE(must(journal->version(reader(), target, kLatest))->seq.value == 2);
   require_sound();
 }
 
@@ -220,10 +220,10 @@ TEST_CASE_METHOD(JournalFixture, "renaming a directory is one record, whatever i
   append(rename_record(dir, root, "dir", root, "moved", 20, FileType::kDir));
   REQUIRE(count() == rows + 2);
   REQUIRE(must(journal->dir_path(reader(), sub, before)) == "dir/sub");
-  REQUIRE(must(journal->dir_path(reader(), sub, kNow)) == "moved/sub");
-  REQUIRE(must(journal->locate(reader(), root, "moved/sub/f7", kNow)).parent == sub);
+  REQUIRE(must(journal->dir_path(reader(), sub, kLatest)) == "moved/sub");
+  REQUIRE(must(journal->locate(reader(), root, "moved/sub/f7", kLatest)).parent == sub);
   REQUIRE(must(journal->locate(reader(), root, "dir/sub/f7", before)).parent == sub);
-  REQUIRE_FALSE(journal->locate(reader(), root, "dir/sub/f7", kNow).ok());
+  REQUIRE_FALSE(journal->locate(reader(), root, "dir/sub/f7", kLatest).ok());
   require_sound();
 }
 
@@ -242,7 +242,7 @@ TEST_CASE_METHOD(JournalFixture, "a directory cannot be renamed into itself", "[
     moved.from_name = "a";
     REQUIRE(try_append(moved).error().code == ErrorCode::kUsage);
   }
-  REQUIRE(must(journal->dir_path(reader(), inner, kNow)) == "a/b");
+  REQUIRE(must(journal->dir_path(reader(), inner, kLatest)) == "a/b");
   require_sound();
 }
 
@@ -313,7 +313,7 @@ TEST_CASE_METHOD(JournalFixture, "a record about a node that does not describe i
   Record gap = node_record(RecordKind::kGap, dir, root, "dir", 0);
   gap.note = "queue overflow";
   append(gap);
-  REQUIRE(must(journal->version(reader(), dir, kNow))->kind == RecordKind::kCreate);
+  REQUIRE(must(journal->version(reader(), dir, kLatest))->kind == RecordKind::kCreate);
   REQUIRE(node_of_inode(20) == dir);
   require_sound();
 }

@@ -13,8 +13,6 @@
 
 namespace holdfast {
 
-inline constexpr Sequence kNow{UINT64_MAX};
-
 template <class T>
 T must(Result<T> result) {
   INFO((result.ok() ? std::string() : result.error().message));
@@ -123,11 +121,11 @@ class JournalFixture {
   const LmdbTxn& reader() { return write(); }
   Head head() { return must(journal->head(reader())); }
   // The node under a name; 0 for none.
-  NodeId at(NodeId parent, const std::string& name, Sequence seq = kNow) {
+  NodeId at(NodeId parent, const std::string& name, Sequence seq = kLatest) {
     const auto entry = must(journal->entry(reader(), parent, name, seq));
     return entry ? entry->node : NodeId{};
   }
-  std::vector<std::string> names(NodeId parent, Sequence seq = kNow) {
+  std::vector<std::string> names(NodeId parent, Sequence seq = kLatest) {
     std::vector<std::string> all;
     must(journal->for_each_entry(reader(), parent, seq, [&](const Entry& entry) {
       all.push_back(entry.name);

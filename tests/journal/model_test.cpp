@@ -205,9 +205,9 @@ TEST_CASE_METHOD(ModelFixture, "every present path is found again from its direc
   run(400);
   for (const auto& [place, node] : state) {
     if (place.first == 0) continue;
-    const std::string dir = must(journal->dir_path(reader(), {place.first}, kNow));
+    const std::string dir = must(journal->dir_path(reader(), {place.first}, kLatest));
     const std::string path = dir.empty() ? place.second : dir + "/" + place.second;
-    REQUIRE(must(journal->locate(reader(), root, path, kNow)).node.value == node);
+    REQUIRE(must(journal->locate(reader(), root, path, kLatest)).node.value == node);
   }
 }
 

@@ -11,7 +11,7 @@ TEST_CASE_METHOD(JournalFixture, "entries come in byte order and stop when told"
   REQUIRE(names(root) == sorted);
   for (const std::string& name : sorted) REQUIRE(at(root, name).value != 0);
   int visited = 0;
-  must(journal->for_each_entry(reader(), root, kNow, [&](const Entry&) {
+  must(journal->for_each_entry(reader(), root, kLatest, [&](const Entry&) {
     return ++visited == 3 ? Visit::kStop : Visit::kContinue;
   }));
   REQUIRE(visited == 3);
@@ -49,9 +49,9 @@ TEST_CASE_METHOD(JournalFixture, "a walk of the entries may append records", "[j
   for (uint64_t i = 0; i < 300; ++i) create(root, "f" + std::to_string(1000 + i), 100 + i);
   const Sequence before = head().seq;
   std::vector<std::string> visited;
-  must(journal->for_each_entry(reader(), root, kNow, [&](const Entry& entry) {
+  must(journal->for_each_entry(reader(), root, kLatest, [&](const Entry& entry) {
     visited.push_back(entry.name);
-    const Record last = *must(journal->version(reader(), entry.node, kNow));
+    const Record last = *must(journal->version(reader(), entry.node, kLatest));
     change(RecordKind::kDelete, entry.node, root, entry.name, last.stat.inode);
     return Visit::kContinue;
   }));
@@ -92,7 +92,7 @@ TEST_CASE_METHOD(JournalFixture, "versions of a node, both ways", "[journal]") {
   must(journal->for_each_record(reader(), Sequence{2}, false, collect));
   REQUIRE(seen == std::vector<uint64_t>{2, 3, 4, 5});
   seen.clear();
-  must(journal->for_each_record(reader(), kNow, true, collect));
+  must(journal->for_each_record(reader(), kLatest, true, collect));
   REQUIRE(seen == std::vector<uint64_t>{5, 4, 3, 2});
 }
 
@@ -101,13 +101,13 @@ TEST_CASE_METHOD(JournalFixture, "paths of directories that are gone", "[journal
   const NodeId dir = create(root, "dir", 20, FileType::kDir);
   const NodeId sub = create(dir, "sub", 21, FileType::kDir);
   const Sequence there = head().seq;
-  REQUIRE(must(journal->dir_path(reader(), root, kNow)).empty());
-  REQUIRE(must(journal->dir_path(reader(), sub, kNow)) == "dir/sub");
+  REQUIRE(must(journal->dir_path(reader(), root, kLatest)).empty());
+  REQUIRE(must(journal->dir_path(reader(), sub, kLatest)) == "dir/sub");
   change(RecordKind::kDelete, dir, root, "dir", 20, FileType::kDir);
   // The parent went with all that is below it, though no record speaks of the child.
-  REQUIRE(journal->dir_path(reader(), sub, kNow).error().code == ErrorCode::kNotFound);
+  REQUIRE(journal->dir_path(reader(), sub, kLatest).error().code == ErrorCode::kNotFound);
   REQUIRE(must(journal->dir_path(reader(), sub, there)) == "dir/sub");
-  REQUIRE(journal->dir_path(reader(), NodeId{999}, kNow).error().code == ErrorCode::kNotFound);
+  REQUIRE(journal->dir_path(reader(), NodeId{999}, kLatest).error().code == ErrorCode::kNotFound);
   REQUIRE(journal->dir_path(reader(), sub, Sequence{1}).error().code == ErrorCode::kNotFound);
 }
 
@@ -115,23 +115,23 @@ TEST_CASE_METHOD(JournalFixture, "locating a path", "[journal]") {
   add_root();
   const NodeId dir = create(root, "dir", 20, FileType::kDir);
   const NodeId file = create(dir, "f", 21);
-  Located located = must(journal->locate(reader(), root, "dir/f", kNow));
+  Located located = must(journal->locate(reader(), root, "dir/f", kLatest));
   REQUIRE(located.root == root);
   REQUIRE(located.parent == dir);
   REQUIRE(located.name == "f");
   REQUIRE(located.node == file);
   REQUIRE(located.type == FileType::kFile);
-  located = must(journal->locate(reader(), root, "", kNow));
+  located = must(journal->locate(reader(), root, "", kLatest));
   REQUIRE(located.node == root);
   REQUIRE(located.type == FileType::kDir);
   REQUIRE(located.name == "data");
-  REQUIRE(must(journal->locate(reader(), root, "dir/", kNow)).node == dir);
-  const auto missing = journal->locate(reader(), root, "dir/x/y", kNow);
+  REQUIRE(must(journal->locate(reader(), root, "dir/", kLatest)).node == dir);
+  const auto missing = journal->locate(reader(), root, "dir/x/y", kLatest);
   REQUIRE(missing.error().code == ErrorCode::kNotFound);
   REQUIRE(missing.error().message.find("'dir/x'") != std::string::npos);
-  REQUIRE_FALSE(journal->locate(reader(), root, "dir/../dir", kNow).ok());
-  REQUIRE_FALSE(journal->locate(reader(), root, "dir/f/x", kNow).ok());
-  REQUIRE_FALSE(journal->locate(reader(), NodeId{99}, "", kNow).ok());
+  REQUIRE_FALSE(journal->locate(reader(), root, "dir/../dir", kLatest).ok());
+  REQUIRE_FALSE(journal->locate(reader(), root, "dir/f/x", kLatest).ok());
+  REQUIRE_FALSE(journal->locate(reader(), NodeId{99}, "", kLatest).ok());
 }
 
 TEST_CASE_METHOD(JournalFixture, "a reader sees what was committed before it began", "[journal]") {
@@ -139,11 +139,11 @@ TEST_CASE_METHOD(JournalFixture, "a reader sees what was committed before it beg
   commit();
   const auto before = must(env->begin_read());
   create(root, "a", 10);
-  REQUIRE_FALSE(must(journal->entry(*before, root, "a", kNow)).has_value());
+  REQUIRE_FALSE(must(journal->entry(*before, root, "a", kLatest)).has_value());
   commit();
-  REQUIRE_FALSE(must(journal->entry(*before, root, "a", kNow)).has_value());
+  REQUIRE_FALSE(must(journal->entry(*before, root, "a", kLatest)).has_value());
   const auto after = must(env->begin_read());
-  REQUIRE(must(journal->entry(*after, root, "a", kNow)).has_value());
+  REQUIRE(must(journal->entry(*after, root, "a", kLatest)).has_value());
 }
 
 TEST_CASE_METHOD(JournalFixture, "an aborted batch leaves no trace", "[journal]") {

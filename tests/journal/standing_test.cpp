@@ -110,7 +110,7 @@ TEST_CASE_METHOD(StandingFixture, "nodes are visited in order, each with its ver
     seen.emplace_back(record.node, record.seq);
     return Visit::kContinue;
   };
-  must(journal->for_each_node(reader(), file, kNow, visit));
+  must(journal->for_each_node(reader(), file, kLatest, visit));
   REQUIRE(seen.size() == 3);
   CHECK((seen[0].first == file && seen[1].first == second && seen[2].first == third));
   CHECK(seen[0].second > before);

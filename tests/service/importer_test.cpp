@@ -97,7 +97,7 @@ TEST_CASE("an import that is ended at any step is told apart from a whole one", 
       const auto roots = must(run.state->journal->roots(*txn));
       const bool whole = !must(run.state->journal->snapshots(*txn)).empty();
       if (roots.empty()) return std::pair(whole, std::string());
-      const auto root = must(run.state->journal->version(*txn, roots[0].node, kNow));
+      const auto root = must(run.state->journal->version(*txn, roots[0].node, kLatest));
       return std::pair(whole, root->note);
     };
     const auto [whole, note] = look();

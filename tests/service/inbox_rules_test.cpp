@@ -1,10 +1,10 @@
 #include "service/inbox_rules.h"
+#include "base/clock.h"
 
 #include <catch2/catch.hpp>
 
 namespace holdfast {
 namespace {
-constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kSettleNs = 5 * kSecondNs;
 }  // namespace
 
