@@ -28,27 +28,27 @@ namespace {
 
 // The fields in their order, with a checksum over them as they are written.
 std::string encode_state(const ScrubState& state) {
-  Json json = {{"next_node", state.next.value},
-               {"started_ns", state.started_ns},
-               {"finished_ns", state.finished_ns},
-               {"files", state.files},
-               {"bytes", state.bytes},
-               {"problems", state.problems},
-               {"begun_node", state.begun.value},
-               {"times_begun", state.times_begun}};
-  const ContentHash hash = content_hash(json.dump());
-  json["checksum"] = "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
-  return json_line(json);
+  Json fields = {{"next_node", state.next.value},
+                 {"started_ns", state.started_ns},
+                 {"finished_ns", state.finished_ns},
+                 {"files", state.files},
+                 {"bytes", state.bytes},
+                 {"problems", state.problems},
+                 {"begun_node", state.begun.value},
+                 {"times_begun", state.times_begun}};
+  const ContentHash hash = content_hash(fields.dump());
+  fields["checksum"] = "xxh3:" + to_hex(hash.bytes.data(), hash.bytes.size());
+  return json_line(fields);
 }
 
 // nullopt: the file is not what was written.
 std::optional<ScrubState> decode_state(const std::string& text) {
   ScrubState state;
-  const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object()) return std::nullopt;
+  const Json fields = Json::parse(text, nullptr, false);
+  if (!fields.is_object()) return std::nullopt;
   const auto number = [&](const char* key) -> int64_t {
-    const auto at = json.find(key);
-    return at != json.end() && at->is_number_integer() ? at->get<int64_t>() : 0;
+    const auto at = fields.find(key);
+    return at != fields.end() && at->is_number_integer() ? at->get<int64_t>() : 0;
   };
   state.next.value = static_cast<uint64_t>(number("next_node"));
   state.started_ns = number("started_ns");
@@ -59,7 +59,7 @@ std::optional<ScrubState> decode_state(const std::string& text) {
   state.begun.value = static_cast<uint64_t>(number("begun_node"));
   state.times_begun = static_cast<uint64_t>(number("times_begun"));
   constexpr size_t kFormerFields = 8;  // a version before had no checksum
-  if (json.size() == kFormerFields || text == encode_state(state)) return state;
+  if (fields.size() == kFormerFields || text == encode_state(state)) return state;
   return std::nullopt;
 }
 
