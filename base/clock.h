@@ -1,6 +1,8 @@
 // Clock: the seam to the machine's clocks, so that tests move time by hand. Thread-safe.
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 #include <string>
 
@@ -8,6 +10,11 @@ namespace holdfast {
 
 inline constexpr int64_t kSecondNs = 1'000'000'000;
 inline constexpr int64_t kMillisecondNs = 1'000'000;
+inline int64_t read_clock_ns(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * kSecondNs + now.tv_nsec;
+}
 // For who waits however long it takes: 73 years, far enough from the end to be added to.
 inline constexpr int64_t kNoTimeout = INT64_MAX / 4;
 

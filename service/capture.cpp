@@ -202,7 +202,7 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
     if (view && view->holds_up_writers()) {
       reading.until_ns = begin_ns + (kSqliteHoldNs << (attempt - 1));
     }
-    const bool is_same = early && is_what_was_read(*early, *view, fd, before);
+    const bool is_same = early && is_at_rest_since(early->stamp, *view, fd, before);
     auto status = early ? read_again(task, source, *early, is_same, result, reading)
                         : read_content(task, source, result, reading);
     if (!status.ok() && status.error().code == ErrorCode::kBusy) continue;

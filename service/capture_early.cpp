@@ -11,15 +11,6 @@ constexpr int kEarlyReadingsMax = 4;
 
 }  // namespace
 
-// Whether the file is the version, as it was read before the view's lock: no page was written since
-// then, and none is to be taken from a log or journal. A transaction that writes pages before its
-// commit moves the stamps at that, and once more at its end.
-bool is_what_was_read(const EarlyReading& early, const SqliteView& view, int fd,
-                      const StatxResult& now) {
-  return view.holds_up_writers() && !view.is_live() && view.unproven().empty() && !early.racy &&
-         same_content_stamp(early.stat, now) && early.head == head_of_rollback_database(fd);
-}
-
 // Reads a large database with a rollback journal as it is, so that its chunks are in the store
 // before a writer has to wait for anything. Most of what is written meanwhile is caught up with
 // too.
@@ -35,24 +26,23 @@ std::optional<EarlyReading> Capturer::Work::read_early(const CaptureTask& task, 
     early.known = KnownChunks(seed);
   }
   for (int readings = 0; readings < kEarlyReadingsMax; ++readings) {
-    const auto st = statx_fd(fd);
-    early.head = head_of_rollback_database(fd);
-    if (!st.ok() || st->size < kEarlyBytesMin || early.head.empty()) return std::nullopt;
-    early.stat = *st;
-    early.racy = is_racy(task.fs, st->ctime_ns, read_clock_ns(CLOCK_REALTIME_COARSE));
+    auto stamp = stamp_of_rollback_database(fd, task.fs);
+    if (!stamp || stamp->stat.size < kEarlyBytesMin) return std::nullopt;
+    early.stamp = std::move(*stamp);
+    const StatxResult& st = early.stamp.stat;
     early.content = {};
     early.known.rewind();
     KnownChunks learned(early.known.seed());
     Pass reading;
     reading.known = &early.known;
     reading.learned = &learned;
-    const Source source = source_of(fd, *st, nullptr);
+    const Source source = source_of(fd, st, nullptr);
     if (!read_content(task, source, early.content, reading).ok()) return std::nullopt;
     early.known = std::move(learned);
     early.awaited.insert(early.awaited.end(), early.content.awaited.begin(),
                          early.content.awaited.end());
     const auto after = statx_fd(fd);
-    if (after.ok() && same_content_stamp(*st, *after)) break;
+    if (after.ok() && same_content_stamp(st, *after)) break;
     if (reading.new_bytes <= kLaterBytesMax) break;
   }
   return early;

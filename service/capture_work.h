@@ -23,12 +23,6 @@
 
 namespace holdfast {
 
-inline int64_t read_clock_ns(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
 // What must not move while a file is read.
 inline bool same_content_stamp(const StatxResult& a, const StatxResult& b) {
   return a.size == b.size && a.mtime_ns == b.mtime_ns && a.ctime_ns == b.ctime_ns;
@@ -65,15 +59,11 @@ struct Pass {
 // What was read of a database before its lock was taken. It may be torn, unless the lock shows that
 // nobody wrote since it began.
 struct EarlyReading {
-  StatxResult stat;
-  bool racy = false;
-  std::string head;
+  DatabaseStamp stamp;
   CaptureResult content;  // nothing but that
   KnownChunks known{0};
   std::vector<ChunkId> awaited;
 };
-bool is_what_was_read(const EarlyReading& early, const SqliteView& view, int fd,
-                      const StatxResult& now);
 
 // Collects the parts of a long file's segments, which finish in any order.
 struct SegmentJob {

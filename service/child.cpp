@@ -38,8 +38,9 @@ Result<Child> Child::start(const std::vector<std::string>& args, const ChildPipe
   return start_in(0, args, pipes, added);
 }
 
-Result<Child> Child::start_guarded(const std::vector<std::string>& args, const ChildPipes& pipes) {
-  auto guard = ChildGuard::start();
+Result<Child> Child::start_guarded(const std::vector<std::string>& args, const ChildPipes& pipes,
+                                   int held) {
+  auto guard = ChildGuard::start(held);
   if (!guard.ok()) return guard.error().in("guarding " + args[0]);
   TRY_ASSIGN(Child child, start_in(guard->group(), args, pipes, {}));
   child.group_ = guard->group();

@@ -37,7 +37,9 @@ class Child {
   static Result<Child> start(const std::vector<std::string>& args, const ChildPipes& pipes,
                              const Environment& added = {});
   // One that ends when this process does, killed or not, with all that it started.
-  static Result<Child> start_guarded(const std::vector<std::string>& args, const ChildPipes& pipes);
+  // `held`: as ChildGuard has it.
+  static Result<Child> start_guarded(const std::vector<std::string>& args, const ChildPipes& pipes,
+                                     int held = -1);
   Child(Child&& other) noexcept;
   Child& operator=(Child&&) = delete;
   ~Child();  // kills what is left of it
@@ -47,7 +49,8 @@ class Child {
   // Waits until it has ended. `stop` is asked five times a second; when it says so, or the time is
   // over, the group is told to end (SIGTERM), and is killed where it does not within five seconds.
   ChildEnd wait(int64_t timeout_ns, const std::function<bool()>& stop, bool& stopped);
-  ChildEnd end_group();  // the same at once
+  ChildEnd end_group();                // the same at once
+  void let_go() { guard_->let_go(); }  // of what was held; only where it is guarded
 
  private:
   Child(pid_t pid, Fd pid_fd) : pid_(pid), group_(pid), pid_fd_(std::move(pid_fd)) {}

@@ -16,12 +16,13 @@ namespace {
 constexpr int kGraceMs = 5'000;  // between SIGTERM and SIGKILL
 }
 
-Result<ChildGuard> ChildGuard::start() {
+Result<ChildGuard> ChildGuard::start(int held) {
   TRY_ASSIGN(Pipe tie, make_pipe());
   Spawn spawn;
   spawn.read_from(tie.read_end.get());
   spawn.discard_output();  // nobody shall wait for the end of ours
-  spawn.block_signals();   // the group's are not for it
+  if (held >= 0) spawn.write_to(held, -1);
+  spawn.block_signals();  // the group's are not for it
   spawn.into_group(0);
   TRY_ASSIGN(const pid_t pid, spawn.run("/proc/self/exe", {"holdfast", kGuardCommand}, {}));
   return ChildGuard(pid, std::move(tie.write_end));
@@ -29,6 +30,11 @@ Result<ChildGuard> ChildGuard::start() {
 
 ChildGuard::ChildGuard(ChildGuard&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)), tie_(std::move(other.tie_)) {}
+
+void ChildGuard::let_go() {
+  while (::write(tie_.get(), "", 1) < 0 && errno == EINTR) {
+  }
+}
 
 ChildGuard::~ChildGuard() {
   if (pid_ < 0) return;
@@ -38,8 +44,11 @@ ChildGuard::~ChildGuard() {
 }
 
 void run_child_guard() {
-  char byte = 0;
-  while (::read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR) {
+  for (;;) {
+    char byte = 0;
+    const ssize_t got = ::read(STDIN_FILENO, &byte, 1);
+    if (got > 0) ::close(STDOUT_FILENO);  // let_go()
+    if (got == 0 || (got < 0 && errno != EINTR)) break;
   }
   ::kill(0, SIGTERM);
   ::poll(nullptr, 0, kGraceMs);

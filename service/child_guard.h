@@ -1,8 +1,8 @@
 // ChildGuard: a process of our own in front of a command, so that the command does not outlive us,
 // however we end. It leads the process group that the command is born into, and waits at a pipe
-// whose other end only we have. When that closes without a word, because we were killed, it tells
-// its group to end (SIGTERM), and kills it five seconds later. Being in the group, it keeps the
-// group's number from being given to another.
+// whose other end only we have. When that closes, because we were killed, it tells its group to end
+// (SIGTERM), and kills it five seconds later. Being in the group, it keeps the group's number from
+// being given to another.
 //
 // Not the kernel's signal at a parent's death (PR_SET_PDEATHSIG): that reaches neither what the
 // command starts nor one that becomes another user, as runuser does.
@@ -17,11 +17,14 @@ namespace holdfast {
 
 class ChildGuard {
  public:
-  static Result<ChildGuard> start();
+  // `held`: a descriptor that the guard keeps open, too, until let_go() or its own end; -1: none.
+  // Held so, the pipe that the command reads does not end with us as if all had been said.
+  static Result<ChildGuard> start(int held = -1);
   ChildGuard(ChildGuard&& other) noexcept;
   ChildGuard& operator=(ChildGuard&&) = delete;
   ~ChildGuard();  // the guard ends, and nothing else of its group
   pid_t group() const { return pid_; }
+  void let_go();
 
  private:
   ChildGuard(pid_t pid, Fd tie) : pid_(pid), tie_(std::move(tie)) {}

@@ -11,7 +11,9 @@
 #include <optional>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/hash.h"
+#include "service/capture.h"
 #include "service/sqlite_log.h"
 
 namespace holdfast {
@@ -80,6 +82,31 @@ std::optional<SqliteHeader> header_of(int fd) {
   char bytes[kSqliteHeaderBytes];
   const auto got = pread_full(fd, bytes, sizeof bytes, 0);
   return got.ok() ? parse_sqlite_header({bytes, *got}) : std::nullopt;
+}
+
+// The head of a database of which a view would hold up writers; "" for all other files.
+std::string head_of_rollback_database(int fd) {
+  std::string bytes(kSqliteHeaderBytes, '\0');
+  const auto got = pread_full(fd, bytes.data(), bytes.size(), 0);
+  const auto header = got.ok() ? parse_sqlite_header({bytes.data(), *got}) : std::nullopt;
+  return header && !header->wal ? bytes : "";
+}
+
+// nullopt: it took longer.
+template <class Read>
+Result<std::optional<ContentHash>> hash_of(const Read& read, uint64_t size, int64_t until_ns) {
+  ContentHasher hasher;
+  std::string buffer(1 << 20, '\0');
+  for (uint64_t at = 0; at < size;) {
+    if (until_ns != INT64_MAX && read_clock_ns(CLOCK_MONOTONIC) > until_ns) {
+      return std::optional<ContentHash>();
+    }
+    TRY_ASSIGN(const size_t got, read(buffer.data(), buffer.size(), at));
+    if (got == 0) break;
+    hasher.update({buffer.data(), got});
+    at += got;
+  }
+  return std::optional(hasher.finish());
 }
 
 }  // namespace
@@ -318,28 +345,44 @@ bool SqliteView::still_holds() const {
   return now.ok() && same_file(*now, log_stat_);
 }
 
-Result<std::optional<ContentHash>> hash_of_sqlite_view(int dir_fd, const std::string& name, int fd,
-                                                       const FsTraits& fs, bool drop_cache) {
-  const auto view = SqliteView::open(dir_fd, name, fd, fs);
-  if (!view || !view->unproven().empty()) return std::optional<ContentHash>();
-  if (drop_cache) ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-  ContentHasher hasher;
-  std::string buffer(1 << 20, '\0');
-  for (uint64_t at = 0; at < view->size();) {
-    TRY_ASSIGN(const size_t got, view->read(buffer.data(), buffer.size(), at));
-    if (got == 0) break;
-    hasher.update({buffer.data(), got});
-    at += got;
-  }
-  if (!view->still_holds()) return std::optional<ContentHash>();
-  return std::optional(hasher.finish());
+std::optional<DatabaseStamp> stamp_of_rollback_database(int fd, const FsTraits& fs) {
+  DatabaseStamp stamp;
+  const auto st = statx_fd(fd);
+  stamp.head = head_of_rollback_database(fd);
+  if (!st.ok() || stamp.head.empty()) return std::nullopt;
+  stamp.stat = *st;
+  stamp.racy = is_racy(fs, st->ctime_ns, read_clock_ns(CLOCK_REALTIME_COARSE));
+  return stamp;
 }
 
-std::string head_of_rollback_database(int fd) {
-  std::string bytes(kSqliteHeaderBytes, '\0');
-  const auto got = pread_full(fd, bytes.data(), bytes.size(), 0);
-  const auto header = got.ok() ? parse_sqlite_header({bytes.data(), *got}) : std::nullopt;
-  return header && !header->wal ? bytes : "";
+bool is_at_rest_since(const DatabaseStamp& stamp, const SqliteView& view, int fd,
+                      const StatxResult& now) {
+  return view.holds_up_writers() && !view.is_live() && view.unproven().empty() && !stamp.racy &&
+         same_file(stamp.stat, now) && stamp.head == head_of_rollback_database(fd);
+}
+
+Result<std::optional<ContentHash>> hash_of_sqlite_view(int dir_fd, const std::string& name, int fd,
+                                                       const FsTraits& fs, bool drop_cache) {
+  if (drop_cache) ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  // Writers wait while there is a lock, so it comes after the reading where that is good enough.
+  const auto stamp = stamp_of_rollback_database(fd, fs);
+  std::optional<ContentHash> before;
+  if (stamp && !stamp->racy) {
+    TRY_ASSIGN(before, hash_of([&](char* out, size_t size,
+                                   uint64_t at) { return pread_full(fd, out, size, at); },
+                               stamp->stat.size, INT64_MAX));
+  }
+  const auto view = SqliteView::open(dir_fd, name, fd, fs);
+  if (!view || !view->unproven().empty()) return std::optional<ContentHash>();
+  TRY_ASSIGN(const StatxResult now, statx_fd(fd));
+  if (before && is_at_rest_since(*stamp, *view, fd, now)) return before;
+  const int64_t until_ns =
+      view->holds_up_writers() ? read_clock_ns(CLOCK_MONOTONIC) + kSqliteHoldNs : INT64_MAX;
+  TRY_ASSIGN(const auto shown,
+             hash_of([&](char* out, size_t size, uint64_t at) { return view->read(out, size, at); },
+                     view->size(), until_ns));
+  if (!view->still_holds()) return std::optional<ContentHash>();
+  return shown;
 }
 
 bool is_sqlite_database(int dir_fd, const std::string& name) {

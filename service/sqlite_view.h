@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -100,13 +101,25 @@ class SqliteView {
   std::string unproven_;
 };
 
-// The content's hash as the journal has it; nullopt: it is no database, or no view that holds.
-// The file is dropped from the page cache before, where that is asked for.
+// The content's hash as the journal has it; nullopt: it is no database, or no view that holds, or
+// its writers would have to wait for longer than kSqliteHoldNs. The file is dropped from the page
+// cache before, where that is asked for.
 Result<std::optional<ContentHash>> hash_of_sqlite_view(int dir_fd, const std::string& name, int fd,
                                                        const FsTraits& fs, bool drop_cache);
 
-// The head of a database of which a view would hold up writers; "" for all other files.
-std::string head_of_rollback_database(int fd);
+// How a database with a rollback journal, whose writers a view holds up, was found before its lock.
+struct DatabaseStamp {
+  StatxResult stat;
+  std::string head;  // the first kSqliteHeaderBytes
+  bool racy = true;  // one more change could leave the same stamps
+};
+// nullopt: a database of another kind, or none.
+std::optional<DatabaseStamp> stamp_of_rollback_database(int fd, const FsTraits& fs);
+// Whether the file is the version, as it has been since then: no page was written, and none is to
+// be taken from a log or journal. A transaction that writes pages before its commit moves the
+// stamps at that, and once more at its end. `now`: of the file, since the view is there.
+bool is_at_rest_since(const DatabaseStamp& stamp, const SqliteView& view, int fd,
+                      const StatxResult& now);
 
 // Whether the open directory has a SQLite database under that name.
 bool is_sqlite_database(int dir_fd, const std::string& name);

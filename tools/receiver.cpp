@@ -4,19 +4,18 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <limits>
 
 #include "base/clock.h"
 #include "tools/client.h"
 
 namespace holdfast {
 
-namespace {}  // namespace
-
 Result<Receiver> Receiver::start(const std::string& command) {
   ::signal(SIGPIPE, SIG_IGN);
   TRY_ASSIGN(Pipe pipe, make_pipe());
-  TRY_ASSIGN(Child child, Child::start({"/bin/sh", "-c", command}, {pipe.read_end.get(), -1, -1}));
+  TRY_ASSIGN(Child child,
+             Child::start_guarded({"/bin/sh", "-c", command}, {pipe.read_end.get(), -1, -1},
+                                  pipe.write_end.get()));
   return Receiver(std::move(child), std::move(pipe.write_end));
 }
 
@@ -35,6 +34,7 @@ std::string Receiver::hash() const {
 ChildEnd Receiver::finish() {
   send(held_);
   in_.reset();
+  child_.let_go();
   bool stopped = false;
   return child_.wait(kNoTimeout, Interrupts::noted, stopped);
 }

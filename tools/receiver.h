@@ -2,8 +2,8 @@
 // --to-command. One owner, one thread.
 //
 // Hands pieces on, one behind: the last one goes only when all that came before is known to be
-// right. Where it is not, the command is ended before its input ends, so that it never sees a part
-// end as if it were whole.
+// right. Where it is not, or we are killed, the command is ended before its input ends, so that it
+// never sees a part end as if it were whole.
 #pragma once
 
 #include <string>

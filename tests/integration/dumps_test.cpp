@@ -182,6 +182,18 @@ TEST_CASE("a first dump needs no service and no state", "[dumps]") {
   d.holdfast.require_clean(true);
 }
 
+// It ends within the time that it has for it; nobody is left to take its status.
+static void require_gone(pid_t pid) {
+  const std::string stat = "/proc/" + std::to_string(pid) + "/stat";
+  const auto gone = [&] {
+    return ::kill(pid, 0) != 0 || read_file(stat).find(") Z ") != std::string::npos;
+  };
+  for (int asked = 0; !gone(); ++asked) {
+    REQUIRE(asked < 30'000);
+    ::poll(nullptr, 0, 1);
+  }
+}
+
 TEST_CASE("a dump's command does not outlive who makes the dump", "[dumps]") {
   Dumped d;
   const std::string gate = d.work.path("gate"), pids = d.work.path("pids");
@@ -213,15 +225,8 @@ TEST_CASE("a dump's command does not outlive who makes the dump", "[dumps]") {
     client->signal(SIGKILL);
     client->wait();
   }
-  // They end within the time that they have for it; nobody is left to take their status.
-  const auto gone = [](pid_t pid) {
-    const std::string stat = "/proc/" + std::to_string(pid) + "/stat";
-    return ::kill(pid, 0) != 0 || read_file(stat).find(") Z ") != std::string::npos;
-  };
-  for (int asked = 0; !gone(command) || !gone(started); ++asked) {
-    REQUIRE(asked < 30'000);
-    ::poll(nullptr, 0, 1);
-  }
+  require_gone(command);
+  require_gone(started);
   d.set("third");
   Outcome next;
   do {  // a service sees the client's end a moment later
@@ -290,6 +295,29 @@ TEST_CASE("a snapshot makes the dumps first, between its hooks", "[dumps]") {
   REQUIRE(d.holdfast.lines({"snapshots"}).size() == 4);
   d.write_config("", "[snapshot]\nhook_timeout = \"1s\"\n" + hook("pre", "sleep 1000"));
   REQUIRE_THAT(d.holdfast.run({"snapshot"}).err, Contains("did not end within 1"));
+}
+
+TEST_CASE("a restore that is killed does not look like an end to its command", "[dumps]") {
+  Dumped d;
+  d.start_with(random_bytes_of(8'000'000, 3));
+  const std::string gate = d.work.path("gate"), pids = d.work.path("pids");
+  const std::string done = d.work.path("done");
+  REQUIRE(::mkfifo(gate.c_str(), 0600) == 0);
+  // It does not hurry to end, either.
+  const std::string command =
+      "trap '' TERM; echo $$ > " + pids + "; cat " + gate + "; cat > /dev/null; touch " + done;
+  Process client(Command{{holdfast_binary(), "--state", d.holdfast.state(), "restore", d.path,
+                          "--at", "now", "--to-command", command},
+                         "",
+                         {},
+                         0});
+  Fd writer(::open(gate.c_str(), O_WRONLY | O_CLOEXEC));  // waits until the command reads
+  pid_t pid = 0;
+  std::istringstream(read_file(pids)) >> pid;
+  client.signal(SIGKILL);
+  writer.reset();
+  require_gone(pid);
+  REQUIRE_FALSE(exists(done));
 }
 
 TEST_CASE("a restore to a command is verified before its input ends", "[dumps]") {

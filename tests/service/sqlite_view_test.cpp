@@ -5,9 +5,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/hash.h"
 
 namespace holdfast {
 namespace {
@@ -112,6 +118,55 @@ TEST_CASE("a log of garbage counts for nothing", "[sqlite_view]") {
   REQUIRE(view->still_holds());
   files.put("db-wal", "shorter");
   REQUIRE_FALSE(view->still_holds());
+}
+
+// Sparse, so that only the reading takes time.
+static void put_large(const Files& files, uint64_t bytes) {
+  files.put("db", database(1));
+  REQUIRE(::truncate((files.path + "/db").c_str(), static_cast<off_t>(bytes)) == 0);
+}
+
+TEST_CASE("writers do not wait while a database at rest is hashed", "[sqlite_view]") {
+  Files files;
+  put_large(files, 1ull << 30);
+  const Fd fd = files.open("db");
+  const Fd other(::open((files.path + "/db").c_str(), O_RDWR | O_CLOEXEC));
+  std::atomic<bool> done{false};
+  std::optional<ContentHash> hash;
+  std::thread hashing([&] {
+    const auto got = hash_of_sqlite_view(files.dir.get(), "db", fd.get(), files.fs, false);
+    if (got.ok()) hash = *got;
+    done = true;
+  });
+  uint64_t free = 0, held = 0;
+  while (!done) {
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_start = 0x40000000 + 2;
+    lock.l_len = 510;
+    if (::fcntl(other.get(), F_OFD_GETLK, &lock) != 0) break;
+    (lock.l_type == F_UNLCK ? free : held) += 1;
+  }
+  hashing.join();
+  ContentHasher whole;
+  const std::string zeros(1 << 20, '\0');
+  whole.update(database(1) + std::string((1 << 20) - 4096, '\0'));
+  for (int i = 1; i < 1024; ++i) whole.update(zeros);
+  REQUIRE(hash == whole.finish());
+  INFO("seen without the lock " << free << " times, with it " << held << " times");
+  REQUIRE(free > held);
+}
+
+TEST_CASE("writers do not wait for long while a database that was just written is hashed",
+          "[sqlite_view]") {
+  Files files;
+  files.fs.fine_stamps = false;
+  files.fs.granularity_ns = 3600 * kSecondNs;  // whatever was written: it may have been just now
+  put_large(files, 64ull << 30);               // reading that takes many times as long
+  const Fd fd = files.open("db");
+  const auto hash = hash_of_sqlite_view(files.dir.get(), "db", fd.get(), files.fs, false);
+  REQUIRE(hash.ok());
+  REQUIRE_FALSE(hash->has_value());
 }
 
 }  // namespace holdfast
