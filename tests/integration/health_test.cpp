@@ -96,7 +96,7 @@ TEST_CASE("clients that say nothing, or too much, keep nobody out", "[health]") 
   Tcp odd(l.port);
   odd.send("\x16\x03\x01 hello\r\n\r\n");
   REQUIRE_THAT(odd.read_all(), Contains(" 400 "));
-  REQUIRE_THAT(silent.back()->read_all(), Contains(" 408 "));  // after ten seconds
+  REQUIRE_THAT(silent.front()->read_all(), Contains(" 408 "));  // after ten seconds
   REQUIRE(http_get(l.port, "/readyz").status == 200);
   write_file(l.root + "/a", "watching goes on");
   l.holdfast.flush();
