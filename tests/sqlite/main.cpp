@@ -4,9 +4,10 @@
 //   write DB PROGRESS MODE PAGE_BYTES MMAP_BYTES   until SIGTERM; PROGRESS holds the last commit
 //   check DB          integrity_check, and that it holds the first N transactions of `write` and
 //                     nothing of any other; prints N
-//   pace DB BUSY_MS   commits small transactions until SIGTERM; prints how many, how many were
-//   refused
-//                     as SQLITE_BUSY, and the longest time that one took in milliseconds
+//   pace DB BUSY_MS [SYNCHRONOUS]   commits small transactions until SIGTERM (OFF: no fsync);
+//   prints
+//                     how many, how many were refused as SQLITE_BUSY, and the longest time that
+//                     one took in milliseconds
 //   run DB SQL...     runs each, prints the rows
 //   hold DB SQL...    the same, then "ready", and keeps the database open until it is killed
 #include <fcntl.h>
@@ -107,11 +108,11 @@ int write(const std::vector<std::string>& args) {
   return 0;
 }
 
-int pace(const std::string& path, int busy_ms) {
+int pace(const std::string& path, int busy_ms, const std::string& synchronous) {
   ::signal(SIGTERM, [](int) { stopped = true; });
   sqlite3* db = open(path.c_str());
   sqlite3_busy_timeout(db, busy_ms);
-  run_silently(db, "PRAGMA synchronous=OFF; CREATE TABLE IF NOT EXISTS pace(n)");
+  run_silently(db, "PRAGMA synchronous=" + synchronous + "; CREATE TABLE IF NOT EXISTS pace(n)");
   std::printf("writing\n");
   std::fflush(stdout);
   uint64_t commits = 0, refused = 0;
@@ -169,7 +170,9 @@ int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
   if (args.size() >= 6 && args[0] == "write") return write({args.begin() + 1, args.end()});
   if (args.size() == 2 && args[0] == "check") return check(args[1]);
-  if (args.size() == 3 && args[0] == "pace") return pace(args[1], std::atoi(args[2].c_str()));
+  if ((args.size() == 3 || args.size() == 4) && args[0] == "pace") {
+    return pace(args[1], std::atoi(args[2].c_str()), args.size() == 4 ? args[3] : "OFF");
+  }
   if (args.size() < 3) return 2;
   sqlite3* db = open(args[1].c_str());
   sqlite3_busy_timeout(db, kRollbackBusyMs);
