@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/clock.h"
 #include "service/capture_work.h"
 
 namespace holdfast {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/clock.h"
 #include "service/capture_work.h"
 
 namespace holdfast {
