@@ -123,7 +123,7 @@ Result<bool> Salvager::is_footer(const DecodedFrame& frame, uint64_t at, uint64_
   return true;
 }
 
-// False: the frame is damaged_salvage.
+// False: the frame is damaged.
 Result<bool> Salvager::take_frame(uint64_t at, const FrameHeader& header) {
   TRY_ASSIGN(const auto bytes, scan_.frame_at(at, header));
   if (!bytes.value) {
@@ -138,7 +138,7 @@ Result<bool> Salvager::take_frame(uint64_t at, const FrameHeader& header) {
   SoundFrame sound{at, header.frame_bytes(), header.type, {}, {}};
   if (header.type == FrameType::kFooter) {
     TRY_ASSIGN(result_.sealed, is_footer(*frame, at, at + header.frame_bytes()));
-    if (!result_.sealed) note(at, "the footer or the trailer is damaged_salvage");
+    if (!result_.sealed) note(at, "the footer or the trailer is damaged");
     return result_.sealed;
   }
   const bool is_data = header.type == FrameType::kData;

@@ -19,7 +19,7 @@ constexpr uint8_t kInImage = 1, kHasSeeded = 2, kHasReading = 4, kHasKept = 8;
 constexpr size_t kEntryBytesMin = 6;  // what one entry takes at least
 
 Error damaged_manifest(const std::string& what) {
-  return make_error(ErrorCode::kDamaged, "the seed manifest is damaged_manifest: " + what);
+  return make_error(ErrorCode::kDamaged, "the seed manifest is damaged: " + what);
 }
 
 bool is_type(uint8_t type) {

@@ -376,8 +376,10 @@ Result<std::optional<ContentHash>> hash_of_sqlite_view(int dir_fd, const std::st
   if (!view || !view->unproven().empty()) return std::optional<ContentHash>();
   TRY_ASSIGN(const StatxResult now, statx_fd(fd));
   if (before && is_at_rest_since(*stamp, *view, fd, now)) return before;
-  const int64_t until_ns =
-      view->holds_up_writers() ? read_clock_ns(CLOCK_MONOTONIC) + kSqliteHoldNs : INT64_MAX;
+  // Who gets nothing may read the file's own bytes: where those are not what it shows, it is read
+  // on.
+  const bool bounded = view->holds_up_writers() && !view->is_live();
+  const int64_t until_ns = bounded ? read_clock_ns(CLOCK_MONOTONIC) + kSqliteHoldNs : INT64_MAX;
   TRY_ASSIGN(const auto shown,
              hash_of([&](char* out, size_t size, uint64_t at) { return view->read(out, size, at); },
                      view->size(), until_ns));

@@ -102,8 +102,8 @@ class SqliteView {
 };
 
 // The content's hash as the journal has it; nullopt: it is no database, or no view that holds, or
-// its writers would have to wait for longer than kSqliteHoldNs. The file is dropped from the page
-// cache before, where that is asked for.
+// its writers would have to wait for longer than kSqliteHoldNs while the file's own bytes are read.
+// The file is dropped from the page cache before, where that is asked for.
 Result<std::optional<ContentHash>> hash_of_sqlite_view(int dir_fd, const std::string& name, int fd,
                                                        const FsTraits& fs, bool drop_cache);
 

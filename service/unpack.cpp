@@ -98,7 +98,7 @@ class GzipReader {
     if (between_) ::inflateReset(&stream);
     const int code = ::inflate(&stream, Z_NO_FLUSH);
     if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
-      return damaged_packing(std::string("the gzip data is damaged_packing: ") +
+      return damaged_packing(std::string("the gzip data is damaged: ") +
                              (stream.msg != nullptr ? stream.msg : "zlib does not say how"));
     }
     between_ = code == Z_STREAM_END;

@@ -88,7 +88,7 @@ struct Session::Direct {
   Status run(const ApiRequest& request, LineSplitter& lines) const {
     DirectSink sink(lines);
     auto status = api->handle(request, sink);
-    if (client_interrupted) return make_error(ErrorCode::kInterrupted, "client_interrupted");
+    if (client_interrupted) return make_error(ErrorCode::kInterrupted, "interrupted");
     return status;
   }
 };
