@@ -72,6 +72,19 @@ struct Compacted {
     REQUIRE(result.at("replaced") == TestJson::array({pack}));
     return result;
   }
+  // Of damage that may, or may not, touch the one content that no file has any more. (Each
+  // repository cuts contents at places of its own, so what stands beside what differs from run to
+  // run; and a content in several chunks has their list in a chunk, too.)
+  TestJson repair_all_but_old() const {
+    const Outcome outcome = holdfast.run({"repair", "--json"});
+    INFO(outcome.out << outcome.err);
+    TestJson result = parse_lines(outcome.out).back();
+    REQUIRE(outcome.exit_code == (result.at("lost").empty() ? 3 : 5));
+    REQUIRE(result.at("records_lost").empty());
+    REQUIRE(result.at("replaced") == TestJson::array({pack}));
+    for (const TestJson& lost : result.at("lost")) REQUIRE(lost.at("path") == "old");
+    return result;
+  }
   void require_lost(const TestJson& result) const {
     INFO(result.dump());
     REQUIRE(result.at("lost").size() == 1);
@@ -152,10 +165,9 @@ TEST_CASE("a flipped byte in a compacted pack costs what nobody else has", "[rep
     state.require_lost(state.repair(5));
   }
   SECTION("of a content that a live file has") {
-    const size_t lost = place_of(state.pack, random_bytes_of(70'000, 1));
-    const size_t there = place_of(state.pack, random_bytes_of(50'000, 17));
-    flip_byte(state.pack, there + 300);
-    const TestJson result = state.repair(there / 262'144 == lost / 262'144 ? 5 : 3);
+    flip_byte(state.pack, place_of(state.pack, random_bytes_of(50'000, 17)) + 300);
+    require_damage_found(state.holdfast);
+    const TestJson result = state.repair_all_but_old();
     REQUIRE(result.at("chunks_refetched") > 0);
   }
   state.require_saved();
@@ -173,13 +185,7 @@ TEST_CASE("a compacted pack that is gone or cut is made anew", "[repair][prune]"
   const Outcome check = state.holdfast.run({"check"});
   INFO(check.out << check.err);
   REQUIRE(check.exit_code == 3);
-  const Outcome outcome = state.holdfast.run({"repair", "--json"});
-  INFO(outcome.out << outcome.err);
-  REQUIRE((outcome.exit_code == 5 || outcome.exit_code == 3));
-  const TestJson result = parse_lines(outcome.out).back();
-  REQUIRE(result.at("records_lost").empty());
-  REQUIRE(result.at("replaced") == TestJson::array({state.pack}));
-  for (const TestJson& lost : result.at("lost")) REQUIRE(lost.at("path") == "old");
+  const TestJson result = state.repair_all_but_old();
   if (whole) REQUIRE(result.at("lost").empty());
   if (!whole) REQUIRE(result.at("chunks_refetched") > 0);
   state.require_saved();
