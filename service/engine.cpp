@@ -363,22 +363,36 @@ void Engine::drain_watchers() {
       if ((hint.what & kWhatMoved) != 0 && (hint.what & kWhatCreated) != 0) ++arrivals_;
       root->dirty->add(hint, epoch_, now);
     });
-    if (!status.ok()) {
-      log_.error(status.error().message);
-      totals_.count(Trouble::kWatch);
-      overflow = true;
-      root->dirty->add_dir(root->root.node, true, epoch_, now);
-    }
-    if (!overflow) continue;
-    totals_.count(Trouble::kOverflow);
-    ++root->totals.overflows;
-    ++arrivals_;  // for all that is known
-    const std::string note =
-        "the kernel's event queue overflowed; the whole tree is looked at again";
-    const std::string text = root->spec.name + ": " + note;
-    log_.write({LogLevel::kWarn, LogKind::kGap, text, root->spec.name, "", 0});
-    if (auto told = journal_gap(index, note); !told.ok()) fail_batch(told.error());
+    if (!status.ok()) cannot_watch(index, status.error());
+    if (overflow || !status.ok()) events_lost(index);
   }
+}
+
+// Before anything is looked at of which an event told.
+void Engine::rearm_watcher(size_t index) {
+  RootState& root = *roots_[index];
+  const Status status = root.watcher ? root.watcher->rearm() : Status();
+  if (status.ok()) return;
+  cannot_watch(index, status.error());
+  events_lost(index);
+}
+
+void Engine::cannot_watch(size_t index, const Error& error) {
+  RootState& root = *roots_[index];
+  log_.error(error.message);
+  totals_.count(Trouble::kWatch);
+  root.dirty->add_dir(root.root.node, true, epoch_, clock_.boottime_ns());
+}
+
+void Engine::events_lost(size_t index) {
+  RootState& root = *roots_[index];
+  totals_.count(Trouble::kOverflow);
+  ++root.totals.overflows;
+  ++arrivals_;  // for all that is known
+  const std::string note = "the kernel's event queue overflowed; the whole tree is looked at again";
+  const std::string text = root.spec.name + ": " + note;
+  log_.write({LogLevel::kWarn, LogKind::kGap, text, root.spec.name, "", 0});
+  if (auto told = journal_gap(index, note); !told.ok()) fail_batch(told.error());
 }
 
 int Engine::watch_fd() const { return fds_ ? fds_->fd() : -1; }

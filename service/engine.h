@@ -158,6 +158,9 @@ class Engine {
   int64_t next_wake_ns() const;  // clock.boottime_ns() when to step again at the latest
   void wait(int64_t timeout_ns) { pipeline_.wait(timeout_ns); }
   void drain_watchers();
+  void rearm_watcher(size_t index);
+  void cannot_watch(size_t index, const Error& error);
+  void events_lost(size_t index);
   int watch_fd() const;  // readable when a watcher has something; -1: none watches
   int mount_fd() const;  // POLLPRI when mounts change; -1: nobody tells
   void mounts_changed() { mounts_changed_ = true; }  // seen by the next step()

@@ -119,6 +119,7 @@ FanotifyWatcher::FanotifyWatcher(Fd fd, Fd root_fd, Resolver resolver, size_t ha
       root_fd_(std::move(root_fd)),
       resolver_(std::move(resolver)),
       handles_(handles_max),
+      ignored_(fd_.get()),
       buffer_(kBufferBytes) {}
 
 Result<std::unique_ptr<FanotifyWatcher>> FanotifyWatcher::create(int root_fd, Resolver resolver,
@@ -128,16 +129,25 @@ Result<std::unique_ptr<FanotifyWatcher>> FanotifyWatcher::create(int root_fd, Re
   // Of its own, because neither a mark nor a handle goes by an O_PATH descriptor.
   Fd root(::openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) return errno_error(errno, "opening the directory for fanotify");
-  for (const auto& [flags, mask] :
-       {std::pair<unsigned, uint64_t>{FAN_MARK_ADD | FAN_MARK_FILESYSTEM, kMarkMask},
-        std::pair<unsigned, uint64_t>{FAN_MARK_ADD | FAN_MARK_INODE, kRootMask}}) {
-    if (::fanotify_mark(fd.get(), flags, mask, root.get(), nullptr) != 0) return mark_error(errno);
+  if (::fanotify_mark(fd.get(), FAN_MARK_ADD | FAN_MARK_FILESYSTEM, kMarkMask, root.get(),
+                      nullptr) != 0) {
+    return mark_error(errno);
   }
   const std::string handle = file_handle_of(root.get());
   if (handle.empty()) return handle_error(errno);
   if (const Fd opened = open_handle(root.get(), handle); !opened) return handle_error(errno);
-  return std::unique_ptr<FanotifyWatcher>(
+  std::unique_ptr<FanotifyWatcher> watcher(
       new FanotifyWatcher(std::move(fd), std::move(root), std::move(resolver), handles_max));
+  TRY(watcher->mark_root());
+  return watcher;
+}
+
+Status FanotifyWatcher::mark_root() {
+  if (::fanotify_mark(fd_.get(), FAN_MARK_ADD | FAN_MARK_INODE, kRootMask, root_fd_.get(),
+                      nullptr) != 0) {
+    return mark_error(errno);
+  }
+  return {};
 }
 
 Status FanotifyWatcher::add_dir(NodeId dir, int dir_fd) {
@@ -171,6 +181,14 @@ Status FanotifyWatcher::drain(const Sink& sink) {
   }
   draining_ = false;
   return status;
+}
+
+Status FanotifyWatcher::rearm() {
+  const Status cleared = ignored_.clear();
+  if (cleared.ok()) return cleared;
+  // All marks of single inodes go, and the root's comes again.
+  if (::fanotify_mark(fd_.get(), FAN_MARK_FLUSH, 0, AT_FDCWD, nullptr) == 0) TRY(mark_root());
+  return cleared;
 }
 
 Result<size_t> FanotifyWatcher::read_once(const Sink& sink) {
@@ -209,7 +227,18 @@ void FanotifyWatcher::deliver(const FanotifyEvent& event, const Sink& sink) {
     return deliver_place(event.place, hint, sink);
   }
   hint.what = what_of(event.mask);
-  if (hint.what != 0) deliver_place(event.place, hint, sink);
+  if (hint.what == 0) return;
+  deliver_place(event.place, hint, sink);
+  if (hint.what == kWhatModified) ignore_more(event.place);
+}
+
+// Of what was told to the sink.
+void FanotifyWatcher::ignore_more(const FanotifyPlace& place) {
+  const HandleCache::Entry* dir = handles_.find(place.handle);
+  if (dir == nullptr || !dir->dir || !ignored_.count(place.handle, place.name)) return;
+  if (const Fd fd = open_handle(root_fd_.get(), place.handle)) {
+    ignored_.add(fd.get(), std::string(place.name));
+  }
 }
 
 void FanotifyWatcher::deliver_place(const FanotifyPlace& place, Hint hint, const Sink& sink) {

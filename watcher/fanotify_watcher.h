@@ -10,8 +10,9 @@
 // itself, because its parent is none of ours. (Its deletion is told when nobody has it open any
 // more, and this watcher has: whoever uses it looks whether the root is still there.) Needs
 // CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH. Owns the fanotify descriptor and a descriptor of the root,
-// which keeps its file system from being unmounted (lazily it can be). One thread: the loop's. The
-// sink may add and remove directories, but not drain.
+// which keeps its file system from being unmounted (lazily it can be). A file that is written to
+// without a pause is told of until rearm() a few times only (ignore_marks.h). One thread: the
+// loop's. The sink may add and remove directories, but not drain.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,7 @@
 #include "base/fd.h"
 #include "watcher/fanotify_decode.h"
 #include "watcher/handle_cache.h"
+#include "watcher/ignore_marks.h"
 #include "watcher/watcher.h"
 
 namespace holdfast {
@@ -51,6 +53,8 @@ class FanotifyWatcher final : public Watcher {
   // Delivers at least all that was queued at the call, and not without end what is queued
   // meanwhile.
   Status drain(const std::function<void(const Hint&)>& sink) override;
+  Status rearm() override;
+  size_t ignored_count() const { return ignored_.size(); }  // files: see ignore_marks.h
 
  private:
   using Sink = std::function<void(const Hint&)>;
@@ -58,11 +62,14 @@ class FanotifyWatcher final : public Watcher {
   Result<size_t> read_once(const Sink& sink);  // events read; 0: none left
   void deliver(const FanotifyEvent& event, const Sink& sink);
   void deliver_place(const FanotifyPlace& place, Hint hint, const Sink& sink);
+  void ignore_more(const FanotifyPlace& place);
+  Status mark_root();
   Result<std::optional<NodeId>> dir_of(std::string_view handle);
 
   Fd fd_, root_fd_;
   Resolver resolver_;
   HandleCache handles_;
+  IgnoreMarks ignored_;
   std::vector<char> buffer_;
   uint32_t cookie_ = 0;
   bool draining_ = false;

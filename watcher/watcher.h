@@ -65,6 +65,10 @@ class Watcher {
   virtual void ask() {}
   // Reads events until the kernel has none left (EAGAIN) and hands each on, in order.
   virtual Status drain(const std::function<void(const Hint&)>& sink) = 0;
+  // To be called after a drain() and before anything is looked at of which it told: until then,
+  // more writes to the same file need not be told. An error: of some files nothing may have been
+  // told since the last call.
+  virtual Status rearm() { return {}; }
 };
 
 }  // namespace holdfast

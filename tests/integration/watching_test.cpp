@@ -2,6 +2,7 @@
 // kernel tells it: after each case the newest moment is the live tree, and the records say what
 // happened.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -200,9 +201,13 @@ TEST_CASE("a file that stays open and grows is captured at each flush", "[watchi
   std::vector<std::pair<uint64_t, std::string>> moments;
   std::string all;
   for (int i = 0; i < 5; ++i) {
-    const std::string line(1000 + i, static_cast<char>('a' + i));
-    REQUIRE(::write(file.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size()));
-    all += line;
+    // One by one: the service reads the events of each, until it asks for no more of them.
+    for (int write = 0; write < 20; ++write) {
+      const std::string line(1000 + i, static_cast<char>('a' + i));
+      REQUIRE(::write(file.get(), line.data(), line.size()) == static_cast<ssize_t>(line.size()));
+      all += line;
+      ::poll(nullptr, 0, 2);
+    }
     moments.emplace_back(w.holdfast.flush(), all);
   }
   for (const auto& [seq, content] : moments) {

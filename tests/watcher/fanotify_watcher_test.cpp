@@ -218,6 +218,77 @@ TEST_CASE("a writer that never rests cannot keep fanotify's drain() from returni
   CHECK(delivered >= 2);
 }
 
+namespace {
+
+// Reads after each write, as a service that is awake does; how many of the writes were told.
+int writes_told(FanotifyWatcher& watcher, const Fd& file, const std::string& name, int writes) {
+  int count = 0;
+  for (int i = 0; i < writes; ++i) {
+    REQUIRE(::write(file.get(), "x", 1) == 1);
+    count += told(drain_all(watcher), NodeId{1}, name) ? 1 : 0;
+  }
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("a file that is written to without a pause is told of a few times", "[fanotify]") {
+  constexpr int kWrites = 200;
+  const int enough = static_cast<int>(IgnoreMarks::kWritesMin);
+  const TempTree tree;
+  const auto watcher = make_watcher(tree);
+  if (!watcher) return;
+  REQUIRE(watcher->add_dir(NodeId{1}, tree.open_dir("").get()).ok());
+  const Fd file = tree.open_file("log"), other = tree.open_file("other");
+  drain_all(*watcher);
+  CHECK(writes_told(*watcher, file, "log", kWrites) == enough);
+  REQUIRE(watcher->ignored_count() == 1);
+
+  SECTION("and again after each look at what was told") {
+    for (int round = 0; round < 3; ++round) {
+      REQUIRE(watcher->rearm().ok());
+      CHECK(watcher->ignored_count() == 0);
+      CHECK(writes_told(*watcher, file, "log", kWrites) == enough);
+    }
+  }
+  SECTION("but not of others") { CHECK(writes_told(*watcher, other, "other", 5) == 5); }
+  SECTION("and of all else that happens to it") {
+    tree.chmod("log", 0600);
+    CHECK(told(drain_all(*watcher), NodeId{1}, "log"));
+    tree.write_file("log", "truncated, written and closed");
+    CHECK(told(drain_all(*watcher), NodeId{1}, "log"));
+    tree.rename("log", "moved");
+    CHECK(told(drain_all(*watcher), NodeId{1}, "moved"));
+    REQUIRE(watcher->rearm().ok());
+    CHECK(writes_told(*watcher, file, "moved", 2) == 2);
+  }
+  SECTION("also when it is gone from there before the look") {
+    tree.unlink("log");
+    const Fd another = tree.open_file("log");
+    CHECK(writes_told(*watcher, another, "log", kWrites) >= enough);
+    REQUIRE(watcher->rearm().ok());
+    CHECK(writes_told(*watcher, another, "log", 2) == 2);
+  }
+  SECTION("also by another name") {
+    REQUIRE(::link(tree.path("log").c_str(), tree.path("linked").c_str()) == 0);
+    const Fd linked = tree.open_file("linked", O_RDWR);
+    CHECK(writes_told(*watcher, linked, "linked", 20) <= 1);
+    REQUIRE(watcher->rearm().ok());
+    CHECK(writes_told(*watcher, linked, "linked", 2) == 2);
+  }
+  SECTION("while there is room for more of them") {
+    for (size_t i = 0; i < IgnoreMarks::kFilesMax + 4; ++i) {
+      const std::string name = "f" + std::to_string(i);
+      const Fd more = tree.open_file(name);
+      writes_told(*watcher, more, name, enough + 1);
+    }
+    CHECK(watcher->ignored_count() == IgnoreMarks::kFilesMax);
+    REQUIRE(watcher->rearm().ok());
+    CHECK(watcher->ignored_count() == 0);
+    CHECK(writes_told(*watcher, other, "other", 2) == 2);
+  }
+}
+
 TEST_CASE("who may not use fanotify is told what it takes", "[fanotify]") {
   const TempTree tree;
   REQUIRE(::chmod(tree.path("").c_str(), 0755) == 0);
