@@ -369,12 +369,14 @@ void Engine::drain_watchers() {
 }
 
 // Before anything is looked at of which an event told.
-void Engine::rearm_watcher(size_t index) {
+Status Engine::rearm_watcher(size_t index) {
   RootState& root = *roots_[index];
   const Status status = root.watcher ? root.watcher->rearm() : Status();
-  if (status.ok()) return;
+  if (status.ok()) return status;
   cannot_watch(index, status.error());
-  events_lost(index);
+  ++arrivals_;
+  return journal_gap(
+      index, "the kernel may not have told of every write; the whole tree is looked at again");
 }
 
 void Engine::cannot_watch(size_t index, const Error& error) {

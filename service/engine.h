@@ -158,7 +158,7 @@ class Engine {
   int64_t next_wake_ns() const;  // clock.boottime_ns() when to step again at the latest
   void wait(int64_t timeout_ns) { pipeline_.wait(timeout_ns); }
   void drain_watchers();
-  void rearm_watcher(size_t index);
+  Status rearm_watcher(size_t index);
   void cannot_watch(size_t index, const Error& error);
   void events_lost(size_t index);
   int watch_fd() const;  // readable when a watcher has something; -1: none watches

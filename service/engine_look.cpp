@@ -53,7 +53,7 @@ Status Engine::start_work(bool& progress) {
       auto dirty = root.dirty->take(now, !waiters_.empty(),
                                     [&](NodeId dir) { return busy_dirs_.contains(dir); });
       if (!dirty) break;
-      rearm_watcher(i);
+      TRY(rearm_watcher(i));
       progress = true;
       // Found by looking through a whole tree again or at what is not watched, not announced by an
       // event.

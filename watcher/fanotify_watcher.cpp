@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "base/fs.h"
 
@@ -157,8 +158,11 @@ Status FanotifyWatcher::add_dir(NodeId dir, int dir_fd) {
   if (!S_ISDIR(st.st_mode)) return errno_error(ENOTDIR, doing);
   const std::string handle = file_handle_of(dir_fd);
   if (handle.empty()) return errno_error(errno, doing);
+  // What was told of it was told of another directory, and may not be looked at in this one.
+  const HandleCache::Entry* known = handles_.find(handle);
+  const bool renamed = known != nullptr && known->dir && !(*known->dir == dir);
   handles_.put(handle, dir);
-  return {};
+  return renamed ? rearm() : Status();
 }
 
 Status FanotifyWatcher::drain(const Sink& sink) {
@@ -180,15 +184,27 @@ Status FanotifyWatcher::drain(const Sink& sink) {
     left -= std::min<uint64_t>(left, *events);
   }
   draining_ = false;
+  if (std::exchange(removed_, false)) {
+    if (auto dropped = ignored_.drop_removed(); !dropped.ok()) {
+      TRY(mark_anew());
+      return dropped;
+    }
+  }
   return status;
 }
 
 Status FanotifyWatcher::rearm() {
   const Status cleared = ignored_.clear();
   if (cleared.ok()) return cleared;
-  // All marks of single inodes go, and the root's comes again.
-  if (::fanotify_mark(fd_.get(), FAN_MARK_FLUSH, 0, AT_FDCWD, nullptr) == 0) TRY(mark_root());
+  TRY(mark_anew());
   return cleared;
+}
+
+// All marks of single inodes go, and the root's comes again.
+Status FanotifyWatcher::mark_anew() {
+  static_cast<void>(ignored_.clear());
+  ::fanotify_mark(fd_.get(), FAN_MARK_FLUSH, 0, AT_FDCWD, nullptr);
+  return mark_root();
 }
 
 Result<size_t> FanotifyWatcher::read_once(const Sink& sink) {
@@ -214,6 +230,7 @@ void FanotifyWatcher::deliver(const FanotifyEvent& event, const Sink& sink) {
   if (event.mask & FAN_Q_OVERFLOW) return sink(overflow_hint());
   Hint hint;
   hint.is_dir = (event.mask & FAN_ONDIR) != 0;
+  removed_ = removed_ || (event.mask & (FAN_DELETE | FAN_RENAME)) != 0;
   if (event.mask & FAN_RENAME) {
     hint.cookie = ++cookie_ != 0 ? cookie_ : ++cookie_;
     hint.what = kWhatRemoved | kWhatMoved;

@@ -64,6 +64,7 @@ class FanotifyWatcher final : public Watcher {
   void deliver_place(const FanotifyPlace& place, Hint hint, const Sink& sink);
   void ignore_more(const FanotifyPlace& place);
   Status mark_root();
+  Status mark_anew();
   Result<std::optional<NodeId>> dir_of(std::string_view handle);
 
   Fd fd_, root_fd_;
@@ -73,6 +74,7 @@ class FanotifyWatcher final : public Watcher {
   std::vector<char> buffer_;
   uint32_t cookie_ = 0;
   bool draining_ = false;
+  bool removed_ = false;  // a name, since the last drain
 };
 
 }  // namespace holdfast

@@ -31,10 +31,10 @@ bool IgnoreMarks::count(std::string_view dir_handle, std::string_view name) {
 void IgnoreMarks::add(int dir_fd, const std::string& name) {
   Fd file(::openat(dir_fd, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat st {};
-  if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) return;
+  if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) return;
   if (std::any_of(files_.begin(), files_.end(),
                   [&](const File& other) { return other.inode == st.st_ino; })) {
-    return;  // under another name
+    return;  // renamed meanwhile
   }
   if (!change_mark(fanotify_fd_, FAN_MARK_ADD, file.get())) return;
   files_.push_back({std::move(file), st.st_ino});
@@ -43,12 +43,26 @@ void IgnoreMarks::add(int dir_fd, const std::string& name) {
 Status IgnoreMarks::clear() {
   if (counted_) writes_.fill(0);
   counted_ = false;
+  return drop([](const File&) { return true; });
+}
+
+Status IgnoreMarks::drop_removed() {
+  return drop([](const File& file) {
+    struct stat st {};
+    return ::fstat(file.fd.get(), &st) != 0 || st.st_nlink == 0;
+  });
+}
+
+Status IgnoreMarks::drop(const std::function<bool(const File&)>& which) {
   Status status;
-  for (const File& file : files_) {
-    if (change_mark(fanotify_fd_, FAN_MARK_REMOVE, file.fd.get())) continue;
-    status = errno_error(errno, "asking fanotify to tell of the writes to a file again");
-  }
-  files_.clear();
+  const auto dropped = [&](const File& file) {
+    if (!which(file)) return false;
+    if (!change_mark(fanotify_fd_, FAN_MARK_REMOVE, file.fd.get())) {
+      status = errno_error(errno, "asking fanotify to tell of the writes to a file again");
+    }
+    return true;
+  };
+  files_.erase(std::remove_if(files_.begin(), files_.end(), dropped), files_.end());
   return status;
 }
 

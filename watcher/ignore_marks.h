@@ -19,6 +19,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,8 +39,11 @@ class IgnoreMarks {
 
   // A write to `name`, in the directory of that handle, was told. True: it is time for add().
   bool count(std::string_view dir_handle, std::string_view name);
-  // Where this fails there is no mark, and the writes go on being told.
+  // Where this fails there is no mark, and the writes go on being told. A file of several names
+  // gets none: of the names by which others write to it not all need be looked at.
   void add(int dir_fd, const std::string& name);
+  // Of files that have no name any more: a mark and a descriptor would keep their space taken.
+  Status drop_removed();
   // From now on every write is told. An error: there may be a mark left.
   Status clear();
   size_t size() const { return files_.size(); }
@@ -49,6 +53,8 @@ class IgnoreMarks {
     Fd fd;
     uint64_t inode = 0;  // of the one file system that is marked
   };
+
+  Status drop(const std::function<bool(const File&)>& which);
 
   int fanotify_fd_;
   std::vector<File> files_;
