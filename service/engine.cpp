@@ -371,7 +371,7 @@ void Engine::drain_watchers() {
 // Before anything is looked at of which an event told.
 Status Engine::rearm_watcher(size_t index) {
   RootState& root = *roots_[index];
-  const Status status = root.watcher ? root.watcher->rearm() : Status();
+  Status status = root.watcher ? root.watcher->rearm() : Status();
   if (status.ok()) return status;
   cannot_watch(index, status.error());
   ++arrivals_;

@@ -194,7 +194,7 @@ Status FanotifyWatcher::drain(const Sink& sink) {
 }
 
 Status FanotifyWatcher::rearm() {
-  const Status cleared = ignored_.clear();
+  Status cleared = ignored_.clear();
   if (cleared.ok()) return cleared;
   TRY(mark_anew());
   return cleared;
