@@ -17,6 +17,7 @@ namespace {
 constexpr size_t kBatchFiles = 256;
 constexpr uint64_t kScrubBytes = 64 << 20;
 constexpr uint64_t kBeginsMax = 3;  // of one large file, by as many runs
+constexpr unsigned kToldMax = 5;    // problems of one batch that have a line of their own
 constexpr int64_t kSaveEveryNs = 10'000'000'000;
 constexpr int64_t kLookAtClockNs = 3600'000'000'000;  // at the clock, which may have been set
 constexpr size_t kStateBytesMax = 4096;
@@ -182,18 +183,23 @@ bool Scrub::begin_large(const NodeBatch& batch, ScrubState& now) {
   return true;
 }
 
-// What stays unread is no verdict, so it is in no record: the log is where it can be seen.
-void Scrub::tell_unread(const VerifyResult& result) {
-  const auto unread = result.losses.find("unread");
-  if (unread == result.losses.end()) return;
+// Verdicts that stand are journaled and told by the engine. Any other problem is in no record, or
+// in one that does not say that somebody has to look: the log is where it can be seen.
+void Scrub::tell_problems(const VerifyResult& result) {
+  unsigned told = 0;
   for (const VerifyFinding& finding : result.findings) {
-    if (finding.loss != "unread" || stands(verdict_of(finding.verdict).value_or(Verdict::kNone))) {
-      continue;
+    if (!finding.problem || stands(verdict_of(finding.verdict).value_or(Verdict::kNone))) continue;
+    if (++told > kToldMax) {
+      log_.warn(
+          "scrub: more such files were looked at together with these; holdfast verify lists "
+          "what is still so");
+      return;
     }
-    log_.warn("scrub: " + display_path(join_path(finding.root.path, finding.path)) + " " +
-              finding.note + "; " + std::to_string(unread->second) +
-              " of the files looked at with it could not be read");
-    return;
+    std::string text = "scrub: " + display_path(join_path(finding.root.path, finding.path));
+    if (finding.loss != "unread") text += " is " + finding.loss + " (" + finding.verdict + ")";
+    if (!finding.note.empty()) text += (finding.loss == "unread" ? " " : ": ") + finding.note;
+    if (finding.seq.value != 0) text += ", @" + std::to_string(finding.seq.value);
+    log_.warn(text);
   }
 }
 
@@ -229,7 +235,7 @@ Status Scrub::pass() {
     now.files += verifier_->counts().files - files;
     now.bytes += verifier_->counts().bytes - bytes;
     now.problems += result.problems;
-    tell_unread(result);
+    tell_problems(result);
     if (next) now.next = *next;
     set(now);
     if (next && clock_.boottime_ns() - saved_ns > kSaveEveryNs) {

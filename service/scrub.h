@@ -56,7 +56,7 @@ class Scrub {
   Status wait_for_first_look();
   Status pass();
   bool begin_large(const NodeBatch& batch, ScrubState& now);
-  void tell_unread(const VerifyResult& result);
+  void tell_problems(const VerifyResult& result);
   void save();
   void set(const ScrubState& state);
 

@@ -319,7 +319,9 @@ Result<bool> Verifier::judge_asked(const LmdbTxn& txn, const Moved& moved, bool 
     TRY_ASSIGN(const auto standing, state_.journal->standing_of(txn, newest->node));
     TRY_ASSIGN(const auto entry,
                state_.journal->entry(txn, item.version.parent, item.version.name, now));
-    if (entry && entry->node != newest->node) {  // another file has the name
+    // Another file took the name, which is that file's record, and has moved on since.
+    if (!entry) return true;
+    if (entry->node != newest->node) {  // another file has the name
       TRY_ASSIGN(newest, state_.journal->version(txn, entry->node, now));
       if (!newest) return true;
     } else if (report.missing && lost) {

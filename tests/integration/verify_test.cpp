@@ -355,6 +355,28 @@ TEST_CASE("a file that a scrub never finishes is passed over after three tries",
   REQUIRE(w.holdfast.service().wait_for_error("scrub: 1 files"));
 }
 
+// What was picked to be read may be gone for good when its turn comes, and nothing is wrong with
+// that.
+TEST_CASE("a file replaced by one that moves on is no problem of a scrub", "[verify]") {
+  Watched w;
+  write_file(w.in("first"), random_bytes_of(6 * kMiB, 1));
+  w.mark();
+  write_file(w.in("second"), "one");
+  w.mark();
+  w.holdfast.stop();
+  // Three seconds for the first, which has to be read before the second.
+  w.holdfast.start({"--scrub-every", "1s", "--scrub-rate", "2MB/s", "data=" + w.root});
+  while (w.holdfast.json({"status"}).at("scrub").at("running") == false) w.holdfast.flush();
+  write_file(w.in("second.tmp"), "another");
+  rename_path(w.in("second.tmp"), w.in("second"));
+  w.mark();
+  rename_path(w.in("second"), w.in("third"));
+  w.mark();
+  REQUIRE(w.holdfast.service().wait_for_error("problems"));
+  INFO(w.holdfast.service().error_output());
+  REQUIRE(w.holdfast.json({"status"}).at("scrub").at("problems") == 0);
+}
+
 TEST_CASE("neither watching nor verifying writes into the tree", "[verify]") {
   if (!is_root_for("a fanotify listener")) return;
   Rotting r;
