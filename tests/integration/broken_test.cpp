@@ -47,19 +47,19 @@ struct Sound {
     log = holdfast.text({"log", "--json"});
   }
 
-  // One command of each kind; `watch` is the service itself.
-  std::vector<Outcome> all_commands() const {
+  // One command of each kind; `watch` is the service itself, and killed after so long.
+  std::vector<Outcome> all_commands(int service_ms) const {
     std::vector<Outcome> outcomes;
     for (const std::vector<std::string>& command :
          {std::vector<std::string>{"log"}, {"ls", "-R"}, {"status"}, {"flush"}}) {
       outcomes.push_back(holdfast.run(command));
     }
-    outcomes.push_back(holdfast.launch({"data=" + root})->wait(20'000));
+    outcomes.push_back(holdfast.launch({"data=" + root})->wait(service_ms));
     return outcomes;
   }
 
   void require_told_and_rebuilt() {
-    for (const Outcome& outcome : all_commands()) {
+    for (const Outcome& outcome : all_commands(20'000)) {
       INFO(outcome.out << outcome.err);
       REQUIRE_FALSE(outcome.timed_out);
       REQUIRE(outcome.exit_code == 1);
@@ -198,7 +198,7 @@ TEST_CASE("flipped bits in several pages of the journal never crash anything", "
       bytes[at] = static_cast<char>(bytes[at] ^ (1 << random() % 8));
     }
     write_file(sound.file, bytes);
-    for (const Outcome& outcome : sound.all_commands()) {
+    for (const Outcome& outcome : sound.all_commands(3'000)) {
       INFO("round " << round << ": " << outcome.out << outcome.err);
       // The service may start on what is harmless, and go on until it is killed.
       if (outcome.timed_out) continue;
