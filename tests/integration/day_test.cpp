@@ -44,13 +44,15 @@ int64_t until_ten_past_midnight() {
 class Day {
  public:
   explicit Day(unsigned seed) : churn_(root, work.make("outside"), seed) {
-    write_file(work.path("holdfast.toml"),
-               "[[watch]]\nname = \"data\"\npath = \"" + root +
-                   "\"\n[snapshot]\nevery = \"1h\"\nkeep = 40\n"
-                   "[retention]\nall = \"3h\"\nhourly = 4\n"
-                   "[scrub]\nevery = \"6h\"\n"
-                   "[[dump]]\nname = \"db\"\nevery = \"6h\"\ncommand = [\"sh\", \"-c\", \"cat " +
-                   work.path("db") + "; exit $(cat " + work.path("code") + ")\"]\n");
+    // An hour may pass in the middle of a dump, and would be its usual limit.
+    write_file(work.path("holdfast.toml"), "[[watch]]\nname = \"data\"\npath = \"" + root +
+                                               "\"\n[snapshot]\nevery = \"1h\"\nkeep = 40\n"
+                                               "[retention]\nall = \"3h\"\nhourly = 4\n"
+                                               "[scrub]\nevery = \"6h\"\n"
+                                               "[[dump]]\nname = \"db\"\nevery = \"6h\"\ntimeout = "
+                                               "\"3h\"\ncommand = [\"sh\", \"-c\", \"cat " +
+                                               work.path("db") + "; exit $(cat " +
+                                               work.path("code") + ")\"]\n");
     write_file(work.path("db"), random_bytes_of(100'000, seed));
     write_file(work.path("code"), "0");
     holdfast.set_env({{"HOLDFAST_CONFIG", work.path("holdfast.toml")}});
