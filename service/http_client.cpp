@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 
@@ -190,8 +191,9 @@ std::string url_origin(const std::string& url) {
 }
 
 namespace {
-// Why no answer came. Where the sandbox of the service forbids the network, that is said.
-std::string words_for_no_answer(CURL* curl, CURLcode code) {
+// Why no answer came. Where the sandbox of the service forbids the network, that is said. `details`
+// are libcurl's own words, of which only those about a certificate hold nothing that may be secret.
+std::string words_for_no_answer(CURL* curl, CURLcode code, const std::string& details) {
   long number = 0;
   curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
   std::string words = curl_easy_strerror(code);
@@ -204,6 +206,7 @@ std::string words_for_no_answer(CURL* curl, CURLcode code) {
         "; where systemd runs the service, it has no network unless the drop-in network.conf "
         "allows it (docs/systemd.md)";
   }
+  if (code == CURLE_PEER_FAILED_VERIFICATION && !details.empty()) words += ": " + details;
   if (code == CURLE_SSL_CACERT_BADFILE || code == CURLE_PEER_FAILED_VERIFICATION) {
     words += "; the certificates that are trusted are those of the package ca-certificates";
   }
@@ -225,12 +228,14 @@ Result<HttpAnswer> http_post_json(const std::string& url, const std::string& jso
   curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "holdfast/" HOLDFAST_VERSION);
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE, static_cast<long>(json.size()));
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, json.c_str());
+  std::array<char, CURL_ERROR_SIZE> details{};
+  curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, details.data());
   // A name server that hangs is not waited for.
   curl_easy_setopt(curl.get(), CURLOPT_QUICK_EXIT, 1L);
   const CURLcode code = perform(curl.get(), timeout_ns, cancelled, answer);
   if (code == CURLE_ABORTED_BY_CALLBACK) return make_error(ErrorCode::kInterrupted, "interrupted");
   if (code != CURLE_OK) {
-    return make_error(ErrorCode::kFailed, words_for_no_answer(curl.get(), code));
+    return make_error(ErrorCode::kFailed, words_for_no_answer(curl.get(), code, details.data()));
   }
   curl_off_t seconds = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RETRY_AFTER, &seconds);
