@@ -169,7 +169,7 @@ void Capturer::Work::read_regular(const CaptureTask& task, int fd, const StatxRe
   std::optional<EarlyReading> early;
   for (int attempt = 1;; ++attempt) {
     const bool gives_up = attempt > kCaptureAttemptsMax;
-    if (!gives_up) early = read_early(task, fd, std::move(early));
+    if (!gives_up) early = read_early(task, fd, before.size, std::move(early));
     const auto view = SqliteView::open(result.dir_fd->get(), result.name, fd, task.fs);
     const int64_t begin_ns = read_clock_ns(CLOCK_MONOTONIC);
     if (view) {  // from here on SQLite leaves it as it is

@@ -15,8 +15,9 @@ constexpr int kEarlyReadingsMax = 4;
 // before a writer has to wait for anything. Most of what is written meanwhile is caught up with
 // too.
 std::optional<EarlyReading> Capturer::Work::read_early(const CaptureTask& task, int fd,
+                                                       uint64_t size,
                                                        std::optional<EarlyReading> before) {
-  if (task.fs.network) return std::nullopt;
+  if (task.fs.network || size < kEarlyBytesMin) return std::nullopt;
   EarlyReading early;
   if (before) {
     early = std::move(*before);

@@ -105,7 +105,8 @@ struct Capturer::Work {
   void read_metadata(CaptureResult& result);
   void read_regular(const CaptureTask& task, int fd, const StatxResult& before,
                     CaptureResult& result);
-  std::optional<EarlyReading> read_early(const CaptureTask& task, int fd,
+  // `size`: of the file, as it was found.
+  std::optional<EarlyReading> read_early(const CaptureTask& task, int fd, uint64_t size,
                                          std::optional<EarlyReading> before);
   Status read_again(const CaptureTask& task, const Source& source, EarlyReading& early,
                     bool is_same, CaptureResult& result, Pass& reading);
