@@ -216,6 +216,7 @@ std::string words_for_no_answer(CURL* curl, CURLcode code, const std::string& de
 
 Result<HttpAnswer> http_post_json(const std::string& url, const std::string& json,
                                   int64_t timeout_ns, const std::function<bool()>& cancelled) {
+  std::array<char, CURL_ERROR_SIZE> details{};  // is there as long as the handle
   std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
   if (!curl) return make_error(ErrorCode::kFailed, "starting libcurl failed");
   HttpAnswer answer;
@@ -228,7 +229,6 @@ Result<HttpAnswer> http_post_json(const std::string& url, const std::string& jso
   curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "holdfast/" HOLDFAST_VERSION);
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE, static_cast<long>(json.size()));
   curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, json.c_str());
-  std::array<char, CURL_ERROR_SIZE> details{};
   curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, details.data());
   // A name server that hangs is not waited for.
   curl_easy_setopt(curl.get(), CURLOPT_QUICK_EXIT, 1L);
