@@ -1,5 +1,6 @@
 // verify, heal, accept and the scrub: what should not have changed is read again.
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 
 #include "base/fd.h"
 #include "tests/support/mapped_writer.h"
+#include "tests/support/mounts.h"
 #include "tests/support/rotting.h"
 #include "tests/support/tree_witness.h"
 #include "tests/support/watched.h"
@@ -355,26 +357,49 @@ TEST_CASE("a file that a scrub never finishes is passed over after three tries",
   REQUIRE(w.holdfast.service().wait_for_error("scrub: 1 files"));
 }
 
+// A scrub that takes three seconds for its first file, so that what it comes to after that can be
+// changed meanwhile.
+struct SlowlyScrubbed : Watched {
+  SlowlyScrubbed() {
+    write_file(in("first"), random_bytes_of(6 * kMiB, 1));
+    mark();
+    make_dir(in("dir"));
+    write_file(in("dir/second"), "one");
+    mark();
+    holdfast.stop();
+    holdfast.start({"--scrub-every", "1s", "--scrub-rate", "2MB/s", "data=" + root});
+    while (holdfast.json({"status"}).at("scrub").at("running") == false) holdfast.flush();
+  }
+  int problems() {
+    REQUIRE(holdfast.service().wait_for_error("problems"));
+    return holdfast.json({"status"}).at("scrub").at("problems").get<int>();
+  }
+};
+
 // What was picked to be read may be gone for good when its turn comes, and nothing is wrong with
 // that.
 TEST_CASE("a file replaced by one that moves on is no problem of a scrub", "[verify]") {
-  Watched w;
-  write_file(w.in("first"), random_bytes_of(6 * kMiB, 1));
+  SlowlyScrubbed w;
+  write_file(w.in("dir/second.tmp"), "another");
+  rename_path(w.in("dir/second.tmp"), w.in("dir/second"));
   w.mark();
-  write_file(w.in("second"), "one");
+  rename_path(w.in("dir/second"), w.in("dir/third"));
   w.mark();
-  w.holdfast.stop();
-  // Three seconds for the first, which has to be read before the second.
-  w.holdfast.start({"--scrub-every", "1s", "--scrub-rate", "2MB/s", "data=" + w.root});
-  while (w.holdfast.json({"status"}).at("scrub").at("running") == false) w.holdfast.flush();
-  write_file(w.in("second.tmp"), "another");
-  rename_path(w.in("second.tmp"), w.in("second"));
-  w.mark();
-  rename_path(w.in("second"), w.in("third"));
-  w.mark();
-  REQUIRE(w.holdfast.service().wait_for_error("problems"));
+  const int problems = w.problems();
   INFO(w.holdfast.service().error_output());
-  REQUIRE(w.holdfast.json({"status"}).at("scrub").at("problems") == 0);
+  REQUIRE(problems == 0);
+}
+
+TEST_CASE("a scrub names what it cannot look at", "[verify]") {
+  if (!is_root_for("mounting over a file")) return;
+  enter_mount_namespace();
+  SlowlyScrubbed w;
+  write_file(w.work.path("above"), "something else");
+  const Mount above(w.work.path("above"), w.in("dir/second"), "none", MS_BIND);
+  REQUIRE(w.problems() == 1);
+  REQUIRE_THAT(w.holdfast.service().error_output(),
+               Catch::Contains("scrub: " + w.in("dir/second") +
+                               " could not be looked at: something is mounted over it"));
 }
 
 TEST_CASE("neither watching nor verifying writes into the tree", "[verify]") {
