@@ -1,11 +1,8 @@
 #include "service/alerts.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <set>
 
-#include "base/fs.h"
 #include "base/path.h"
 #include "service/alert_state.h"
 #include "service/words.h"
@@ -19,12 +16,6 @@ constexpr int64_t kLookStandingNs = 10'000'000'000;  // while something stands t
 constexpr int64_t kLookAgainNs = 2'000'000'000;  // while something is about to be raised or cleared
 constexpr int64_t kFilesStepNs = 100'000'000;    // between the steps through a long journal
 constexpr int64_t kSettleNs = 300'000'000;       // what the log told of is there by then
-
-// Its number; 0 where it cannot be told.
-uint64_t file_system_of(const std::string& path) {
-  struct stat st {};
-  return ::stat(path.c_str(), &st) == 0 ? st.st_dev : 0;
-}
 
 // The bound of [alerts], else that of [health] or its default.
 HealthLimits disk_limits(HealthLimits limits, const AlertsConfig& config) {
@@ -129,7 +120,7 @@ AlertLook Alerts::look_around() {
     // Of all else nothing is known now.
     look.may_clear = false;
     if (engine.error().code == ErrorCode::kFailed) {
-      look.findings.push_back(loop_finding(api_.health().limits.loop_ns));
+      look.findings = api_.loop_findings();
     }
     return look;
   }
@@ -159,19 +150,18 @@ void Alerts::look_at_disks(const EngineStatus& engine, AlertLook& look) {
   std::set<uint64_t> seen;
   const auto look_at = [&](const std::string& root, const std::string& path,
                            const std::string& what) {
-    const uint64_t number = file_system_of(path);
-    const auto space = free_space(path);
-    if (number == 0 || !space.ok()) {
+    const auto disk = api_.disk_of(path);
+    if (!disk.ok()) {
       look.unknown.push_back({"free_space", root});
       return;
     }
-    if (!seen.insert(number).second) return;
+    if (!seen.insert(disk->device).second) return;
     Finding cause;
     cause.check = "free_space";
     cause.root = root;
     cause.subject = "disk";
     const std::lock_guard lock(mutex_);
-    auto finding = space_finding(what, *space, limits, book_.stands(cause));
+    auto finding = space_finding(what, disk->space, limits, book_.stands(cause));
     if (!finding) return;
     finding->root = root;
     if (root.empty()) finding->fix += ", or drop old versions with holdfast prune";

@@ -15,6 +15,8 @@ struct CodeName {
   ErrorCode code;
   const char* name;
 };
+constexpr int64_t kStatusTimeoutNs = 15'000'000'000;  // a loop that is merely busy has answered
+
 constexpr std::array<CodeName, 11> kCodeNames{{{ErrorCode::kFailed, "failed"},
                                                {ErrorCode::kUsage, "usage"},
                                                {ErrorCode::kNotFound, "not_found"},
@@ -170,11 +172,18 @@ Status Api::status(const ApiRequest& request, ApiSink& sink) {
     TRY_ASSIGN(limits.max_age_ns, parse_duration_ns(text));
     limits.max_age_given = true;
   }
-  auto asked = request.flag("check") ? engine_status() : gate_.status();
+  const bool check = request.flag("check");
+  auto asked = check ? engine_status() : gate_.status_within(kStatusTimeoutNs);
   if (!asked.ok()) {
-    if (!request.flag("check") || asked.error().code != ErrorCode::kFailed) return asked.error();
+    if (asked.error().code != ErrorCode::kFailed) return asked.error();
+    const std::vector<Finding> found = loop_findings();
+    if (!check) {
+      std::string why = asked.error().message;
+      for (const Finding& finding : found) why += "; " + finding.text();
+      return make_error(ErrorCode::kFailed, why);
+    }
     Json json{{"version", HOLDFAST_VERSION}, {"state", state_.dir}};
-    put_findings(json, {loop_finding(limits.loop_ns)});
+    put_findings(json, found);
     sink.write(json_line(json));
     return {};
   }

@@ -33,6 +33,7 @@
 #include "base/result.h"
 #include "service/alert_status.h"
 #include "service/config.h"
+#include "service/disk_probe.h"
 #include "service/gate.h"
 #include "service/health.h"
 #include "service/prune.h"
@@ -125,6 +126,9 @@ class Api {
   }
   // The alerts of this process.
   void tell_alerts(std::function<AlertStatus()> alerts) { alerts_ = std::move(alerts); }
+  // What keeps the loop from answering, where engine_status() failed for that: first that it does.
+  std::vector<Finding> loop_findings();
+  Result<Disk> disk_of(const std::string& path);  // bounded in time
   // All that is wrong now.
   Result<std::vector<Finding>> findings_now(const EngineStatus& engine);
   // This process's pruner and the policy of its configuration; without one, a request has its own.
@@ -170,6 +174,7 @@ class Api {
   State& state_;
   Gate& gate_;
   const Clock& clock_;
+  DiskProbe disks_;
   std::function<ScrubState()> scrub_;
   std::function<Json(std::vector<std::string>&)> inboxes_;
   std::function<AlertStatus()> alerts_;

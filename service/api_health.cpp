@@ -11,6 +11,8 @@ namespace holdfast {
 
 namespace {
 
+constexpr int64_t kDiskTimeoutNs = 1'000'000'000;  // a command waits for it
+
 void add_all(const char* check, const std::vector<std::string>& problems,
              std::vector<Finding>& findings) {
   for (const std::string& problem : problems) findings.push_back(finding_of(check, problem));
@@ -71,6 +73,28 @@ Result<std::vector<Finding>> Api::findings_now(const EngineStatus& engine) {
   return findings(*txn, engine, health().limits, unused);
 }
 
+std::vector<Finding> Api::loop_findings() {
+  std::vector<Finding> found{loop_finding(health().limits.loop_ns)};
+  const auto txn = state_.env->begin_read();
+  if (!txn.ok()) return found;
+  const auto roots = state_.journal->roots(**txn);
+  if (!roots.ok()) return found;
+  std::vector<std::string> names, paths;
+  for (const Root& root : *roots) {
+    if (root.is_virtual()) continue;
+    names.push_back(root.name);
+    paths.push_back(root.path);
+  }
+  const auto disks = disks_.ask_all(paths, kDiskTimeoutNs);
+  for (size_t i = 0; i < disks.size(); ++i) {
+    if (disks[i].ok() || disks[i].error().code != ErrorCode::kBusy) continue;
+    found.push_back(hung_finding(names[i], paths[i], kDiskTimeoutNs));
+  }
+  return found;
+}
+
+Result<Disk> Api::disk_of(const std::string& path) { return disks_.ask(path, kDiskTimeoutNs); }
+
 Result<std::string> Api::metrics() {
   MetricsInput input;
   auto engine = engine_status();
@@ -83,8 +107,8 @@ Result<std::string> Api::metrics() {
   input.lmdb_used_bytes = state_.env->used_bytes();
   if (const auto space = free_space(state_.dir); space.ok()) input.state_space = *space;
   for (const RootStatus& root : input.engine.roots) {
-    const auto space = free_space(root.path);
-    if (space.ok() && !root.lost) input.root_space[root.name] = *space;
+    if (root.lost) continue;
+    if (const auto disk = disk_of(root.path); disk.ok()) input.root_space[root.name] = disk->space;
   }
   TRY_ASSIGN(const auto standing, state_.journal->standing(*txn));
   for (const Standing& verdict : standing) ++input.verdicts[verdict.verdict];

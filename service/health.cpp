@@ -177,6 +177,18 @@ Finding loop_finding(int64_t waited_ns) {
           ""};
 }
 
+Finding hung_finding(const std::string& root, const std::string& path, int64_t waited_ns) {
+  return {
+      "coverage",
+      root,
+      "its file system does not answer",
+      "not within " + words_for_duration(waited_ns),
+      "",
+      "see to its server, or give it up with umount -f " + display_path(path) +
+          ": nothing of any root is captured until then, and then the service goes on by itself",
+      "hangs"};
+}
+
 std::vector<std::string> not_ready(const EngineStatus& engine, const HealthLimits& limits) {
   std::vector<std::string> reasons;
   for (const RootStatus& root : engine.roots) {

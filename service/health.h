@@ -61,6 +61,8 @@ std::optional<Finding> space_finding(const std::string& what, const FreeSpace& s
 // In a fixed order.
 std::vector<Finding> check_health(const HealthInput& input, const HealthLimits& limits);
 Finding loop_finding(int64_t waited_ns);  // the service's loop does not answer
+// Nor does the file system of a root, which is why.
+Finding hung_finding(const std::string& root, const std::string& path, int64_t waited_ns);
 // Why the service is not ready: a line each. Empty: it is.
 std::vector<std::string> not_ready(const EngineStatus& engine, const HealthLimits& limits);
 
