@@ -57,9 +57,11 @@ std::shared_ptr<DiskProbe::Question> DiskProbe::question_of(const std::string& p
 std::vector<Result<Disk>> DiskProbe::ask_all(const std::vector<std::string>& paths,
                                              int64_t timeout_ns) {
   std::vector<std::shared_ptr<Question>> questions;
+  questions.reserve(paths.size());
   for (const std::string& path : paths) questions.push_back(question_of(path));
   const auto until = std::chrono::steady_clock::now() + std::chrono::nanoseconds(timeout_ns);
   std::vector<Result<Disk>> answers;
+  answers.reserve(paths.size());
   for (size_t i = 0; i < questions.size(); ++i) {
     Question& question = *questions[i];
     std::unique_lock lock(question.mutex);
